@@ -1,0 +1,294 @@
+"""The trainer: pure state machine of one job under strategy `evolution`. Shares in, steps out.
+
+Responsible for which share counts in which step, and for a step's record, head and new state. It
+promises every share it admits a step inside the share's window, so nothing acknowledged expires.
+Not responsible for checking proof of work (`stratum`), durability (`potnode.store`), or the chain.
+It does no I/O; heavy arithmetic happens in `compute`, which changes nothing and may run in a
+thread.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from potnode.engine.ports import Evaluator
+from potnode.spec import work
+from potnode.spec.errors import SpecError
+from potnode.spec.params import JobParams
+from potnode.spec.record import (
+    Entry,
+    MinerRow,
+    StepRecord,
+    TemplateRow,
+    Validation,
+    canonical_order,
+    encode_record,
+)
+
+S = TypeVar("S")
+
+
+class TrainerError(Exception):
+    """The trainer was asked for something its state does not allow: the calling code's mistake."""
+
+
+class Admission(enum.Enum):
+    """Answer to a share: whether it will count."""
+
+    ADMITTED = "admitted"
+    DUPLICATE = "duplicate"
+    STALE = "stale"  # its window would have passed before its turn
+    FINISHED = "finished"  # the steps left are all spoken for
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A valid share waiting for its step; one candidate (C = 1).
+
+    hash: H, 32 digest bytes. work_step: the step its template commits to. template: with age 0, the
+    age being known only when it counts. extranonce: 16 bytes; version_le, ntime_le, nonce_le: 4
+    bytes each as in the header.
+    """
+
+    hash: bytes
+    work_step: int
+    template: TemplateRow
+    miner: MinerRow
+    extranonce: bytes
+    version_le: bytes
+    ntime_le: bytes
+    nonce_le: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """The P candidates of a step, ascending by H, and the work commitment that draws its batch."""
+
+    step: int
+    candidates: tuple[Candidate, ...]
+    work: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedStep(Generic[S]):
+    """A computed step: its canonical bytes and all that follows from them.
+
+    hashes, losses, coefficients: in the order of the record's entries. state: after the step.
+    """
+
+    record: StepRecord
+    step_data: bytes
+    prev_head: bytes
+    head: bytes
+    hashes: tuple[bytes, ...]
+    losses: tuple[int, ...]
+    coefficients: tuple[int, ...]
+    state: S
+
+    @property
+    def step(self) -> int:
+        """Number of the step, from 0."""
+        return self.record.step
+
+    @property
+    def validation(self) -> Validation | None:
+        """Held-out loss and hits, on validation steps."""
+        return self.record.validation
+
+
+@dataclass(slots=True)
+class _Waiting:
+    candidate: Candidate
+    durable: bool
+
+
+class Trainer(Generic[S]):
+    """One job from any step on. Not thread-safe: one caller, except `compute`."""
+
+    def __init__(
+        self,
+        job_id: bytes,
+        params: JobParams,
+        evaluator: Evaluator[S],
+        *,
+        state: S | None = None,
+        heads: Mapping[int, bytes] | None = None,
+        counted: Mapping[bytes, int] | None = None,
+    ) -> None:
+        """Start a job, or go on with it.
+
+        Args:
+            state: state before the next step; None with `heads` None for a new job.
+            heads: head before step s, for the next step and as many before it as the window has
+                (fewer near the start); its largest key is the next step.
+            counted: H -> step of the shares counted within the window before the next step.
+
+        Raises:
+            TrainerError: only one of `state` and `heads` is given.
+            SpecError: the initial state does not have the job's root.
+        """
+        if (state is None) != (heads is None):
+            raise TrainerError("to go on with a job both its state and its heads are needed")
+        self.job_id = job_id
+        self.params = params
+        self._evaluator = evaluator
+        self._heads: dict[int, bytes] = dict(heads) if heads else {0: work.head_zero(job_id)}
+        self._counted: dict[bytes, int] = dict(counted or {})
+        self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()
+        if state is None:
+            state = evaluator.initial()
+            if evaluator.root(state) != params.initial_root:
+                raise SpecError("the manifest's initial weights do not have the job's initial_root")
+        self._state = state
+
+    @property
+    def step(self) -> int:
+        """The next step to be closed; equal to the step limit when the job is finished."""
+        return max(self._heads)
+
+    @property
+    def state(self) -> S:
+        """The state before `step`."""
+        return self._state
+
+    @property
+    def head(self) -> bytes:
+        """The head before `step`."""
+        return self._heads[self.step]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step is closed."""
+        return self.step >= self.params.step_limit
+
+    @property
+    def waiting(self) -> int:
+        """Admitted shares that no step has counted yet."""
+        return len(self._waiting)
+
+    def work(self) -> bytes:
+        """The commitment new templates carry: that of the next step."""
+        return work.work_id(self.job_id, self.step, self.head)
+
+    def admit(self, candidate: Candidate, *, durable: bool = False) -> Admission:
+        """Give a share its place in the queue, if the step of that place is in its window.
+
+        First come, first counted: a share's place only ever moves forward, so the promise holds. A
+        share that is not durable yet holds its place; `settle` or `forget` must follow.
+        """
+        if candidate.hash in self._waiting or candidate.hash in self._counted:
+            return Admission.DUPLICATE
+        step = self.step + len(self._waiting) // self.params.population
+        if step >= self.params.step_limit:
+            return Admission.FINISHED
+        if not candidate.work_step <= step <= candidate.work_step + self.params.window:
+            return Admission.STALE
+        self._waiting[candidate.hash] = _Waiting(candidate, durable)
+        return Admission.ADMITTED
+
+    def settle(self, hash_: bytes) -> None:
+        """The share is on disk: it may be counted."""
+        self._waiting[hash_].durable = True
+
+    def forget(self, hash_: bytes) -> None:
+        """The share could not be stored and was not acknowledged: those behind it move up."""
+        del self._waiting[hash_]
+
+    def plan(self) -> StepPlan | None:
+        """The next step's candidates, once the first P of the queue are all durable; else None."""
+        population = self.params.population
+        if self.finished or len(self._waiting) < population:
+            return None
+        chosen = []
+        for waiting in self._waiting.values():
+            if not waiting.durable:
+                return None
+            chosen.append(waiting.candidate)
+            if len(chosen) == population:
+                break
+        chosen.sort(key=lambda c: c.hash)
+        return StepPlan(self.step, tuple(chosen), self.work())
+
+    def compute(self, plan: StepPlan) -> ClosedStep[S]:
+        """Losses, update, root and record of a plan. Changes nothing here; deterministic; slow."""
+        params, evaluator = self.params, self._evaluator
+        hashes = tuple(c.hash for c in plan.candidates)
+        batch = evaluator.batch(plan.work, params.batch_size)
+        losses = evaluator.losses(self._state, hashes, batch)
+        state, coefficients = evaluator.advance(
+            self._state, hashes, losses, plan.step, params.step_limit
+        )
+        validation = evaluator.validate(state) if params.is_validation_step(plan.step) else None
+        record = canonical_order(
+            self.job_id,
+            plan.step,
+            [_row(c, plan.step, loss) for c, loss in zip(plan.candidates, losses, strict=True)],
+            validation,
+            evaluator.root(state),
+        )
+        step_data = encode_record(record)
+        return ClosedStep(
+            record=record,
+            step_data=step_data,
+            prev_head=self.head,
+            head=work.next_head(self.head, step_data),
+            hashes=hashes,
+            losses=tuple(losses),
+            coefficients=tuple(coefficients),
+            state=state,
+        )
+
+    def commit(self, closed: ClosedStep[S]) -> None:
+        """Make a computed step the past. Call it once the step is on disk.
+
+        Raises:
+            TrainerError: the step does not follow from the present head.
+        """
+        if closed.step != self.step or closed.prev_head != self.head:
+            raise TrainerError(f"step {closed.step} does not follow from step {self.step - 1}")
+        self._state = closed.state
+        self._heads[closed.step + 1] = closed.head
+        for hash_ in closed.hashes:
+            del self._waiting[hash_]
+            self._counted[hash_] = closed.step
+        oldest = self.step - self.params.window
+        self._heads = {s: h for s, h in self._heads.items() if s >= oldest}
+        # A share of step w counts until w + window, and its template cannot be older than `oldest`.
+        self._counted = {h: s for h, s in self._counted.items() if s >= oldest - 1}
+
+    def expire(self) -> list[Candidate]:
+        """Take out the shares that can no longer count.
+
+        Empty while this trainer made the promises: only shares restored under other circumstances,
+        or left at the job's end, can be among them.
+        """
+        population = self.params.population
+        gone: list[Candidate] = []
+        for place, waiting in enumerate(list(self._waiting.values())):
+            candidate = waiting.candidate
+            step = self.step + (place - len(gone)) // population
+            last = min(candidate.work_step + self.params.window, self.params.step_limit - 1)
+            if step > last:
+                gone.append(candidate)
+                del self._waiting[candidate.hash]
+        return gone
+
+    def restore(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Queue acknowledged shares again after a restart, in the order of their arrival.
+
+        Returns:
+            Those that can no longer count, for the caller to mark as expired.
+        """
+        for candidate in candidates:
+            if candidate.hash not in self._counted:
+                self._waiting[candidate.hash] = _Waiting(candidate, durable=True)
+        return self.expire()
+
+
+def _row(c: Candidate, step: int, loss: int) -> tuple[bytes, TemplateRow, MinerRow, Entry]:
+    entry = Entry(0, 0, c.extranonce, c.version_le, c.ntime_le, c.nonce_le, loss)
+    return c.hash, replace(c.template, age=step - c.work_step), c.miner, entry

@@ -1,0 +1,112 @@
+"""Templates and jobs: the coinbase has the form of the rules and commits to what it should."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from potnode.spec import work
+from potnode.spec.record import MinerRow
+from potnode.work.address import account_of, address_bytes
+from potnode.work.jobs import Commitment, WorkTag, build_job, template_row
+from potnode.work.standalone import Standalone
+from potnode.work.template import Template, build_coinbase, height_script
+from stratum.errors import Unauthorized
+
+COMMITMENT = Commitment(b"j" * 32, 7, b"h" * 32, work.work_id(b"j" * 32, 7, b"h" * 32))
+MINER = MinerRow(bytes.fromhex("aa" * 20), 14)
+
+
+def _coinbase_of(template: Template, miner: MinerRow, counter: int) -> bytes:
+    job = build_job(
+        template,
+        template_row(template),
+        COMMITMENT,
+        miner,
+        account="0x" + miner.miner.hex(),
+        counter=counter,
+        clean=False,
+    )
+    assert job.share_target == work.target(miner.bits)
+    return job.coinb1 + b"\x01" * 4 + b"\x02" * 8 + job.coinb2
+
+
+@given(counter=st.integers(0, 2**33), bits=st.integers(0, 255))
+def test_a_standalone_job_commits_to_step_miner_and_bits(counter: int, bits: int) -> None:
+    miner = MinerRow(MINER.miner, bits)
+    template = Standalone(COMMITMENT.job_id).current(1_800_000_000)
+    coinbase = _coinbase_of(template, miner, counter)
+    assert work.marker_of(coinbase) == work.marker(COMMITMENT.work, miner.miner, bits)
+    form = work.coinbase_form(coinbase)
+    extranonce = coinbase[form.extranonce_at : form.extranonce_at + 16]
+    assert extranonce == (counter % 2**32).to_bytes(4, "big") + b"\x01" * 4 + b"\x02" * 8
+    assert work.MIN_COINBASE <= len(coinbase) <= work.MAX_COINBASE
+
+
+def test_the_job_hashes_to_what_the_record_will_rebuild() -> None:
+    script = bytes.fromhex("0014") + b"\x11" * 20
+    empty = build_coinbase(height_script(840_000) + b"/t/", [(5_000_000_000, b"")])
+    # The place of the empty script's length byte; the record leaves that byte out too.
+    at = empty.index((5_000_000_000).to_bytes(8, "little")) + 8
+    template = Template(
+        version=0x20000000,
+        prev_hash_le=b"p" * 32,
+        nbits=0x1D00FFFF,
+        ntime=1,
+        coinbase=empty[:at] + empty[at + 1 :],
+        script_at=at,
+        branch=(b"b" * 32, b"c" * 32),
+    )
+    miner = MinerRow(MINER.miner, 20, script)
+    coinbase = _coinbase_of(template, miner, 9)
+    rebuilt = work.fill_coinbase(
+        template.coinbase,
+        template.script_at,
+        (9).to_bytes(4, "big") + b"\x01" * 4 + b"\x02" * 8,
+        work.marker(COMMITMENT.work, miner.miner, 20),
+        script,
+    )
+    assert coinbase == rebuilt
+    assert bytes([len(script)]) + script in coinbase
+
+
+def test_standalone_templates_differ_by_job_and_stay_the_same_over_time() -> None:
+    first, later = (Standalone(b"a" * 32).current(now) for now in (1, 2))
+    assert first.prev_hash_le == later.prev_hash_le
+    assert template_row(first) == template_row(later)
+    assert first.prev_hash_le != Standalone(b"b" * 32).current(1).prev_hash_le
+
+
+@pytest.mark.parametrize(
+    ("height", "script"),
+    # Bitcoin Core, `CScript() << nHeight`: heights of mainnet and the small ones of regtest.
+    [(0, "00"), (1, "51"), (16, "60"), (17, "0111"), (128, "028000"), (840_000, "0340d10c")],
+)
+def test_height_script_is_bip34(height: int, script: str) -> None:
+    assert height_script(height).hex() == script
+
+
+def test_explain_names_what_the_marker_is_made_of() -> None:
+    template = Standalone(COMMITMENT.job_id).current(1)
+    told = WorkTag(COMMITMENT, template_row(template), MINER, b"\0\0\0\1").explain()
+    rebuilt = work.marker(
+        work.work_id(bytes.fromhex(told["job"]), told["step"], bytes.fromhex(told["head"])),
+        bytes.fromhex(told["miner"][2:]),
+        told["bits"],
+    )
+    assert rebuilt == work.marker(COMMITMENT.work, MINER.miner, MINER.bits)
+
+
+@given(address=st.binary(min_size=20, max_size=20), worker=st.text(max_size=20))
+def test_user_names_are_addresses_with_workers(address: bytes, worker: str) -> None:
+    for user in ("0x" + address.hex(), "0x" + address.hex().upper(), f"0x{address.hex()}.{worker}"):
+        assert address_bytes(account_of(user)) == address
+
+
+@pytest.mark.parametrize(
+    "user", ["", "bc1qxyz", "0x12", "0x" + "g" * 40, "0x" + "a" * 41, "a" * 40]
+)
+def test_other_user_names_are_refused(user: str) -> None:
+    with pytest.raises(Unauthorized, match="40 hex digits"):
+        account_of(user)
