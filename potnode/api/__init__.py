@@ -1,0 +1,1 @@
+"""The HTTP side of a node: REST, read-only JSON-RPC, health and metrics."""
