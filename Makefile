@@ -41,6 +41,7 @@ check: $(DEV) $(FOUNDRY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	contracts/tools/forge fmt --check
+	contracts/tools/forge snapshot --check --match-path 'test/gas/*'
 
 fmt: $(DEV) $(FOUNDRY)
 	$(BIN)/ruff format
