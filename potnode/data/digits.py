@@ -1,0 +1,83 @@
+"""The built-in dataset `digits`, and the job that a node has open when it is told nothing else.
+
+1,797 handwritten digits of 8 x 8 pixels: Optical Recognition of Handwritten Digits, E. Alpaydin
+and C. Kaynak, UCI Machine Learning Repository (doi:10.24432/C50P49), CC BY 4.0, in the form that
+scikit-learn distributes (`sklearn.datasets.load_digits`). Changes made: pixels 0..16 become
+0..112, and the samples are put in the order of `potnode.data.freeze.shuffled_order`, the first 1,500
+to train. Which 297 are held out matters more than any setting (docs/benchmarks.md), so accuracies
+are comparable on this split alone.
+
+The file `digits.potdata` beside this module is the dataset; `build` is how it was made.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import numpy.typing as npt
+
+from potnode.data.dataset import Dataset
+from potnode.data.freeze import freeze, shuffled_order
+from potnode.spec.manifest import Linear, Manifest
+
+NAME = "digits"
+ATTRIBUTION = (
+    "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, "
+    "UCI Machine Learning Repository, CC BY 4.0; scaled and reordered"
+)
+ROOT = bytes.fromhex("359e2c152a0017032da6fd57f1cf8127b27886522d785a3d8ee5ba106829dbd4")
+TRAIN_COUNT = 1500
+CLASSES = 10
+PIXEL_SCALE = 7  # pixels 0..16 become 0..112
+
+
+@cache
+def digits() -> Dataset:
+    """The dataset, read from the package once and checked against ROOT."""
+    data = files("potnode.data").joinpath("digits.potdata").read_bytes()
+    return Dataset.from_bytes(NAME, data, expected_root=ROOT)
+
+
+def build(pixels: npt.NDArray[np.integer], targets: npt.NDArray[np.integer]) -> bytes:
+    """The bytes of digits.potdata.
+
+    Args:
+        pixels: [1797, 64], 0..16, in scikit-learn's order. targets: [1797], 0..9.
+    """
+    order = shuffled_order(len(pixels))
+    return freeze(
+        pixels[order] * PIXEL_SCALE,
+        targets[order],
+        train_count=TRAIN_COUNT,
+        classes=CLASSES,
+    )
+
+
+# The digits job. docs/benchmarks.md has its held-out accuracy over many seeds.
+POPULATION = 64
+BATCH_SIZE = 512
+STEP_LIMIT = 625
+MIN_BITS = 14
+WINDOW = 64
+VALIDATE_EVERY = 25
+
+
+def digits_manifest(seed: bytes) -> Manifest:
+    """The model and search of the digits job: 64-32-10, 2,410 parameters.
+
+    Args:
+        seed: 32 bytes the initial weights are drawn from.
+    """
+    return Manifest(
+        dataset=NAME,
+        layers=(Linear(64, 32, 8, "relu"), Linear(32, CLASSES, 4, "none")),
+        train=(0, 1, 2, 3),
+        seed=seed,
+        std=(4096, 0, 4096, 0),
+        perturbation_shift=0,
+        rule="momentum",
+        eta0=80,
+        eta1=10,
+    )
