@@ -1,7 +1,9 @@
 """The trainer: pure state machine of one job under strategy `evolution`. Shares in, steps out.
 
 Responsible for which share counts in which step, and for a step's record, head and new state. It
-promises every share it admits a step inside the share's window, so nothing acknowledged expires.
+promises every share it admits a step inside the share's window, so nothing acknowledged expires,
+and a record that has room for its template: a step's templates are among those of the queue, so
+the queue never holds more distinct ones than a record may.
 Not responsible for checking proof of work (`stratum`), durability (`potnode.store`), or the chain.
 It does no I/O; heavy arithmetic happens in `compute`, which changes nothing and may run in a
 thread.
@@ -10,7 +12,7 @@ thread.
 from __future__ import annotations
 
 import enum
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -20,6 +22,7 @@ from potnode.spec import work
 from potnode.spec.errors import SpecError
 from potnode.spec.params import JobParams
 from potnode.spec.record import (
+    MAX_TEMPLATES,
     Entry,
     MinerRow,
     StepRecord,
@@ -41,7 +44,9 @@ class Admission(enum.Enum):
 
     ADMITTED = "admitted"
     DUPLICATE = "duplicate"
-    STALE = "stale"  # its window would have passed before its turn
+    # Its window would have passed before its turn, or its template is one more than a record holds
+    # (MAX_TEMPLATES, docs/protocol.md section 7) beside those that wait: it must be mined anew.
+    STALE = "stale"
     FINISHED = "finished"  # the steps left are all spoken for
 
 
@@ -139,6 +144,8 @@ class Trainer(Generic[S]):
         self._heads: dict[int, bytes] = dict(heads) if heads else {0: work.head_zero(job_id)}
         self._counted: dict[bytes, int] = dict(counted or {})
         self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()
+        # Waiting shares of each work step and template: what will be one row of a record.
+        self._rows: Counter[tuple[int, TemplateRow]] = Counter()
         if state is None:
             state = evaluator.initial()
             if evaluator.root(state) != params.initial_root:
@@ -179,6 +186,10 @@ class Trainer(Generic[S]):
 
         First come, first counted: a share's place only ever moves forward, so the promise holds. A
         share that is not durable yet holds its place; `settle` or `forget` must follow.
+
+        No plan needs more template rows than a record may have: shares are counted in steps of
+        consecutive places, so the distinct templates of all that wait bound those of every step,
+        and a share that would bring one too many is refused as stale.
         """
         if candidate.hash in self._waiting or candidate.hash in self._counted:
             return Admission.DUPLICATE
@@ -187,7 +198,9 @@ class Trainer(Generic[S]):
             return Admission.FINISHED
         if not candidate.work_step <= step <= candidate.work_step + self.params.window:
             return Admission.STALE
-        self._waiting[candidate.hash] = _Waiting(candidate, durable)
+        if not self._has_row(candidate):
+            return Admission.STALE
+        self._enqueue(candidate, durable)
         return Admission.ADMITTED
 
     def settle(self, hash_: bytes) -> None:
@@ -196,7 +209,7 @@ class Trainer(Generic[S]):
 
     def forget(self, hash_: bytes) -> None:
         """The share could not be stored and was not acknowledged: those behind it move up."""
-        del self._waiting[hash_]
+        self._dequeue(hash_)
 
     def plan(self) -> StepPlan | None:
         """The next step's candidates, once the first P of the queue are all durable; else None."""
@@ -253,7 +266,7 @@ class Trainer(Generic[S]):
         self._state = closed.state
         self._heads[closed.step + 1] = closed.head
         for hash_ in closed.hashes:
-            del self._waiting[hash_]
+            self._dequeue(hash_)
             self._counted[hash_] = closed.step
         oldest = self.step - self.params.window
         self._heads = {s: h for s, h in self._heads.items() if s >= oldest}
@@ -274,19 +287,40 @@ class Trainer(Generic[S]):
             last = min(candidate.work_step + self.params.window, self.params.step_limit - 1)
             if step > last:
                 gone.append(candidate)
-                del self._waiting[candidate.hash]
+                self._dequeue(candidate.hash)
         return gone
 
     def restore(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Queue acknowledged shares again after a restart, in the order of their arrival.
 
         Returns:
-            Those that can no longer count, for the caller to mark as expired.
+            Those that can no longer count, for the caller to mark as expired: as `expire` has it,
+            and those whose template `admit` would find no room for.
         """
+        without_row: list[Candidate] = []
         for candidate in candidates:
-            if candidate.hash not in self._counted:
-                self._waiting[candidate.hash] = _Waiting(candidate, durable=True)
-        return self.expire()
+            if candidate.hash in self._counted or candidate.hash in self._waiting:
+                continue
+            if self._has_row(candidate):
+                self._enqueue(candidate, durable=True)
+            else:
+                without_row.append(candidate)
+        return without_row + self.expire()
+
+    def _has_row(self, candidate: Candidate) -> bool:
+        row = (candidate.work_step, candidate.template)
+        return row in self._rows or len(self._rows) < MAX_TEMPLATES
+
+    def _enqueue(self, candidate: Candidate, durable: bool) -> None:
+        self._waiting[candidate.hash] = _Waiting(candidate, durable)
+        self._rows[candidate.work_step, candidate.template] += 1
+
+    def _dequeue(self, hash_: bytes) -> None:
+        candidate = self._waiting.pop(hash_).candidate
+        row = (candidate.work_step, candidate.template)
+        self._rows[row] -= 1
+        if not self._rows[row]:
+            del self._rows[row]
 
 
 def _row(c: Candidate, step: int, loss: int) -> tuple[bytes, TemplateRow, MinerRow, Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,19 @@ from potnode.spec.loss import cross_entropy, is_hit
 from potnode.spec.manifest import Linear, Manifest, encode_manifest
 from potnode.spec.network import forward_weights, logits
 from potnode.spec.params import JobParams
-from potnode.spec.record import MinerRow, TemplateRow, Validation, decode_record
+from potnode.spec.record import (
+    MAX_TEMPLATES,
+    Entry,
+    MinerRow,
+    TemplateRow,
+    Validation,
+    canonical_order,
+    decode_record,
+    encode_record,
+)
 from potnode.spec.search import batch_indices, coefficients
 from potnode.spec.state import State
-from potnode.trainer import Admission, Candidate, Trainer, TrainerError
+from potnode.trainer import Admission, Candidate, StepPlan, Trainer, TrainerError
 from potnode.work.jobs import template_row
 from potnode.work.standalone import Standalone
 
@@ -113,6 +123,12 @@ def make_candidate(number: int, work_step: int, miner: int = 1) -> Candidate:
         ntime_le=bytes(4),
         nonce_le=bytes(4),
     )
+
+
+def with_parent(candidate: Candidate, parent: int) -> Candidate:
+    """The same share on another template."""
+    template = replace(candidate.template, prev_hash_le=parent.to_bytes(32, "little"))
+    return replace(candidate, template=template)
 
 
 def make_trainer(**changes: int) -> Trainer[State]:
@@ -209,7 +225,7 @@ def test_no_more_shares_are_admitted_than_the_steps_left_can_count() -> None:
     assert trainer.expire() == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_an_admitted_share_never_expires(data: st.DataObject) -> None:
     trainer = make_trainer(step_limit=8, window=data.draw(st.integers(0, 3)))
@@ -295,3 +311,100 @@ def test_template_rows_of_one_template_are_one_row() -> None:
             0, *[getattr(plan.candidates[0].template, f) for f in TemplateRow.__slots__[1:]]
         ),
     )
+
+
+def crowded(trainer: Trainer[State]) -> list[Candidate]:
+    """Fill the queue's room for templates, one share each."""
+    candidates = [with_parent(make_candidate(n, 0), n) for n in range(MAX_TEMPLATES)]
+    for candidate in candidates:
+        assert trainer.admit(candidate, durable=True) is Admission.ADMITTED
+    return candidates
+
+
+def test_a_template_more_than_a_record_holds_is_stale() -> None:
+    trainer = make_trainer(population=2 * MAX_TEMPLATES)
+    candidates = crowded(trainer)
+    one_more = with_parent(make_candidate(1000, 0), 1000)
+    assert trainer.admit(one_more) is Admission.STALE
+    assert trainer.admit(with_parent(make_candidate(1001, 0), 0)) is Admission.ADMITTED
+    trainer.forget(candidates[0].hash)
+    assert trainer.admit(one_more) is Admission.STALE, "another share of that template waits"
+    trainer.forget(candidates[1].hash)
+    assert trainer.admit(one_more) is Admission.ADMITTED
+
+
+def test_one_template_of_two_steps_is_two_rows() -> None:
+    trainer = make_trainer(population=MAX_TEMPLATES)
+    crowded(trainer)
+    run_step(trainer)
+    for n in range(MAX_TEMPLATES):
+        candidate = with_parent(make_candidate(2000 + n, n % 2), n // 2)
+        assert trainer.admit(candidate, durable=True) is Admission.ADMITTED, "a step made room"
+    assert trainer.admit(with_parent(make_candidate(3000, 1), MAX_TEMPLATES)) is Admission.STALE
+    plan = trainer.plan()
+    assert plan is not None
+    decoded = decode_record(encoded(trainer, plan), trainer.params)
+    assert len(decoded.templates) == MAX_TEMPLATES
+
+
+def test_expired_shares_make_room_for_templates() -> None:
+    trainer = make_trainer(population=4, window=0)
+    for n in range(4):
+        trainer.admit(make_candidate(5000 + n, 0), durable=True)
+    run_step(trainer)
+    late = [with_parent(make_candidate(n, 0), n) for n in range(MAX_TEMPLATES)]
+    assert trainer.restore(late) == late
+    assert trainer.admit(make_candidate(6000, 1)) is Admission.ADMITTED
+
+
+def test_restored_shares_of_a_template_too_many_are_given_back() -> None:
+    first, again = make_trainer(population=80), make_trainer(population=80)
+    candidates = crowded(first)
+    one_more = with_parent(make_candidate(1000, 0), 1000)
+    assert again.restore([*candidates, one_more, candidates[0]]) == [one_more]
+    assert again.waiting == MAX_TEMPLATES
+    for candidate in candidates:
+        again.forget(candidate.hash)
+    assert again.admit(one_more) is Admission.ADMITTED, "every share was counted once"
+
+
+def encoded(trainer: Trainer[State], plan: StepPlan) -> bytes:
+    """The record of a plan without its arithmetic: all losses zero."""
+    validation = Validation(0, 0) if trainer.params.is_validation_step(plan.step) else None
+    rows = [
+        (
+            c.hash,
+            replace(c.template, age=plan.step - c.work_step),
+            c.miner,
+            Entry(0, 0, c.extranonce, c.version_le, c.ntime_le, c.nonce_le, 0),
+        )
+        for c in plan.candidates
+    ]
+    return encode_record(canonical_order(JOB, plan.step, rows, validation, bytes(32)))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_every_plan_has_a_record(data: st.DataObject) -> None:
+    population = data.draw(st.integers(MAX_TEMPLATES - 4, MAX_TEMPLATES + 16))
+    trainer = make_trainer(population=population, step_limit=8, window=3)
+    spread = data.draw(st.integers(20, 200))
+    random = data.draw(st.randoms(use_true_random=False))
+    admitted: list[Candidate] = []
+    number = 0
+    for _ in range(data.draw(st.integers(1, 5))):
+        for _ in range(random.randrange(3 * population)):
+            number += 1
+            candidate = make_candidate(number, random.randint(0, trainer.step))
+            candidate = with_parent(candidate, random.randrange(spread))
+            if trainer.admit(candidate, durable=True) is Admission.ADMITTED:
+                admitted.append(candidate)
+                if random.random() < 0.05:
+                    trainer.forget(admitted.pop().hash)
+        plan = trainer.plan()
+        if plan is None:
+            continue
+        decoded = decode_record(encoded(trainer, plan), trainer.params)
+        assert len(decoded.templates) <= MAX_TEMPLATES
+        run_step(trainer)
+        assert trainer.expire() == []

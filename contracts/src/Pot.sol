@@ -16,7 +16,9 @@ contract Pot is IPot, ReentrancyGuardTransient {
 
     /* CONSTANTS */
 
-    uint256 private constant MAX_POPULATION = 1024;
+    /// @dev A step must be recorded and settled by one transaction each, which may take 16,777,216 gas (EIP-7825);
+    /// settling for so many payees takes most of it.
+    uint256 private constant MAX_POPULATION = 512;
     uint256 private constant MAX_BATCH_SIZE = 65_536;
 
     /// @dev A step's time and whether it is settled take 64 bits, so four steps share a slot and three records of four
@@ -106,10 +108,11 @@ contract Pot is IPot, ReentrancyGuardTransient {
         bytes32 head = _heads[job][step];
         require(prevHead == head, WrongHead(head, prevHead));
 
-        Record.Parts memory parts = Record.parse(stepData, _rules(j, step));
+        Record.Parts memory parts = Record.parse(stepData, _rules(j, step, false));
         for (uint256 i; i < parts.templates.length; ++i) {
-            uint32 from = step - parts.templates[i].age;
-            parts.templates[i].work = Marker.workId(job, from, _heads[job][from]);
+            Record.Template memory template = parts.templates[i];
+            uint32 from = step - template.age;
+            template.work = Marker.workId(job, from, _heads[job][from]);
         }
         Record.verify(stepData, parts);
 
@@ -241,19 +244,20 @@ contract Pot is IPot, ReentrancyGuardTransient {
         require(received == amount, WrongTokenAmount(amount, received));
     }
 
-    function _rules(Job storage j, uint256 step) private view returns (Record.Rules memory) {
+    function _rules(Job storage j, uint256 step, bool bound) private view returns (Record.Rules memory) {
         return Record.Rules({
             step: step,
             population: j.population,
             minBits: j.minBits,
             window: j.window,
-            validation: step % j.validateEvery == 0 || step + 1 == j.stepLimit
+            validation: step % j.validateEvery == 0 || step + 1 == j.stepLimit,
+            bound: bound
         });
     }
 
     /// @dev Splits the step's pot over its miner rows; returns what they got together.
     function _creditMiners(Job storage j, bytes calldata stepData, uint256 step) private returns (uint256 credited) {
-        Record.Parts memory parts = Record.parse(stepData, _rules(j, step));
+        Record.Parts memory parts = Record.parse(stepData, _rules(j, step, true));
         uint256[] memory weights = Record.entriesOf(stepData, parts);
         uint256 total;
         for (uint256 i; i < weights.length; ++i) {

@@ -95,11 +95,24 @@ class JobState:
     escrow: int
 
 
+MAX_CONSTRUCTOR = 64  # bytes in front of the runtime; ours has 26
+
+
 @cache
 def artifact() -> Artifact:
     """The contract this version was built with."""
     document = json.loads(files("potnode.chain").joinpath("abi/Pot.json").read_text("ascii"))
     return Artifact(tuple(document["abi"]), bytes.fromhex(document["bytecode"].removeprefix("0x")))
+
+
+def is_ours(runtime: bytes) -> bool:
+    """Whether code found on a chain is what this version's contract leaves there.
+
+    The contract has no immutables and no metadata, so its runtime is its creation code without the
+    few instructions that copy it.
+    """
+    created = artifact().bytecode
+    return len(created) - len(runtime) <= MAX_CONSTRUCTOR and created.endswith(runtime)
 
 
 @cache

@@ -15,6 +15,7 @@ demands: a burst of transactions runs ahead of the clock and waits for it to cat
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,9 +61,15 @@ from potnode.chain.fastvm import FastPragueVM
 from potnode.chain.kv import SqliteStore
 from potnode.chain.logindex import LogEntry, LogFilter, find_logs, index_block
 
+# py-evm raises the interpreter's recursion limit to 100,000 when it is imported; at that depth a
+# document of nested brackets from a stranger ends the process instead of raising RecursionError.
+# The deepest calls the EVM allows (1,024) need less than this.
+RECURSION_LIMIT = 20_000
+sys.setrecursionlimit(min(sys.getrecursionlimit(), RECURSION_LIMIT))
+
 DATABASE_NAME = "chain.sqlite"
 GAS_LIMIT = 60_000_000
-"""Of every block. A step of 1,024 entries under 16 siblings, the largest allowed, has to fit."""
+"""Of every block. The largest step there can be has to fit."""
 GENESIS_BALANCE = 10**27
 """Wei given to each funded address: coins without value, enough for any escrow."""
 _ZERO_ADDRESS = bytes(20)

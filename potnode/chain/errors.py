@@ -108,12 +108,14 @@ class InsufficientFunds(TransactionRejected):
 
 
 class RecordRefused(ChainError):
-    """The contract refuses a transaction. `reason` is its custom error in readable form."""
+    """The contract refuses a transaction. `reason` is its custom error in readable form; `job_id`
+    is set where it ends the recording of that job."""
 
-    def __init__(self, what: str, reason: str) -> None:
+    def __init__(self, what: str, reason: str, job_id: bytes | None = None) -> None:
         super().__init__(f"the contract refuses {what}: {reason}")
         self.what = what
         self.reason = reason
+        self.job_id = job_id
 
 
 class HeadConflict(ChainError):

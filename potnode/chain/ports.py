@@ -99,6 +99,14 @@ class Chain(Protocol):
         """The receipt, or None while the transaction is in no block."""
         ...
 
+    def code(self, address: bytes) -> bytes:
+        """What runs at an address after the newest block; empty where nothing does."""
+        ...
+
+    def call_data(self, transaction_hash: bytes) -> bytes | None:
+        """What a transaction (32-byte hash) was sent with, or None if the node does not have it."""
+        ...
+
 
 class Ledger(Protocol):
     """The contract on its chain. Methods may raise ChainUnavailable, RpcError or BadChainData."""

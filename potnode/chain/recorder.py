@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NoReturn
 
 from potnode.chain.contract import encode_create_job, encode_record, event_topic, head_after
 from potnode.chain.errors import (
@@ -38,6 +39,8 @@ from potnode.spec.params import JobParams, job_id
 
 WINDOW = 64
 """Unfinished steps looked at in one go."""
+MOST = 1000
+"""Unfinished steps looked at where more than a window of them may be concerned."""
 MAX_REVERTS = 3
 """A record that passes a dry run but reverts this often when mined is given up."""
 
@@ -123,10 +126,13 @@ class Recorder:
         """Do what can be done now, without waiting.
 
         Raises ChainUnavailable, RpcError, BadChainData or ChainStorageFull: nothing is lost, call
-        again later. Raises RecordRefused (the item is marked as reverted) and HeadConflict:
-        this job can't go on without a person.
+        again later. Raises RecordRefused (the item and all after it of its job are marked as
+        reverted: that job is over) and HeadConflict: this job can't go on without a person.
         """
         items = self._outbox.unfinished(WINDOW)
+        if len(items) == WINDOW and all(item.status is OutboxStatus.MINED for item in items):
+            # Many steps wait to become final; those that are on no chain yet stand behind them.
+            items = self._outbox.unfinished(MOST)
         if not items:
             return Progress.IDLE
         advanced = False
@@ -180,6 +186,12 @@ class Recorder:
         what = _named(item)
         count = steps(self._ledger, item.job_id)
         head = head_at(self._ledger, item.job_id, item.step)
+        if count < item.step or not any(head):
+            raise BadChainData(
+                f"{what} waits: the step before it was seen in a block, but the node answers as if "
+                "it were not there (another replica, or a reorganisation)",
+                step=item.step,
+            )
         if count != item.step or head != item.prev_head:
             raise HeadConflict(
                 f"{what} can't be recorded: the contract is at step {count}, its head there is "
@@ -189,9 +201,8 @@ class Recorder:
         to, data = self._ledger.contract, encode_record(item.prev_head, item.step_data)
         try:
             gas = self._sender.gas_for(what, to, data)
-        except RecordRefused:
-            self._outbox.mark_reverted(item.job_id, item.step)
-            raise
+        except RecordRefused as refusal:
+            self._give_up(item, refusal)
         signed = self._sender.sign(to, data, gas=gas, nonce=nonce, replaces=replaces)
         return self._keep(item, signed)
 
@@ -214,9 +225,8 @@ class Recorder:
         if flying is not None and flying.tx_hash == item.tx_hash:
             if now - flying.last_sent < self._settings.resend_after:
                 return True
-            flying.last_sent = now
         else:
-            self._in_flight = _InFlight(item.tx_hash or b"", now, now)
+            flying = None
         try:
             self._chain.send_raw_transaction(item.raw_tx or b"")
         except NonceTooLow:
@@ -228,6 +238,11 @@ class Recorder:
         except FeeTooLow:
             self._sign(item, nonce=item.nonce, replaces=item.raw_tx)
             return False
+        # Noted only now: what did not leave is sent at the next look, not after `resend_after`.
+        if flying is None:
+            self._in_flight = _InFlight(item.tx_hash or b"", now, now)
+        else:
+            flying.last_sent = now
         if item.status is not OutboxStatus.SENT:
             self._outbox.mark_sent(item.job_id, item.step)
         return True
@@ -259,14 +274,20 @@ class Recorder:
                 raise RecordRefused(
                     what, f"reverted {MAX_REVERTS} times when mined, though a dry run passes"
                 )
-        except RecordRefused:
-            self._outbox.mark_reverted(item.job_id, item.step)
-            raise
+        except RecordRefused as refusal:
+            self._give_up(item, refusal)
         # It came into its block before what it builds on, or out of gas: with a new nonce it can
         # pass.
         with self._sender.lock:
             self._sign(item)
         return Progress.ADVANCED
+
+    def _give_up(self, item: OutboxItem, refusal: RecordRefused) -> NoReturn:
+        """The contract will not take a step, so none after it: mark them all, and say so."""
+        for waiting in self._outbox.unfinished(MOST):
+            if waiting.job_id == item.job_id and waiting.status is not OutboxStatus.MINED:
+                self._outbox.mark_reverted(waiting.job_id, waiting.step)
+        raise RecordRefused(refusal.what, refusal.reason, item.job_id) from refusal
 
     def _found_recorded(self, item: OutboxItem) -> bool:
         """Whether the contract has this step; then it is kept as mined. Raises HeadConflict if it
@@ -321,6 +342,8 @@ async def drive(
             progress = await asyncio.shield(call)
         except asyncio.CancelledError:
             await asyncio.wait({call}, timeout=grace_seconds)
+            if call.done() and not call.cancelled():
+                call.exception()  # told to nobody: whoever cancels does not want to know
             raise
         except (ChainUnavailable, RpcError, BadChainData, ChainStorageFull) as error:
             pause = max(backoff.wait(failures), 0.05)

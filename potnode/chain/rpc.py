@@ -274,6 +274,12 @@ class Connection:
             return None
         return _parsed("eth_getTransactionReceipt", _receipt, found)
 
+    def call_data(self, transaction_hash: bytes) -> bytes | None:
+        """What a transaction was sent with, or None if the node does not have it."""
+        method = "eth_getTransactionByHash"
+        found = self.request(method, [data(transaction_hash)])
+        return None if found is None else _parsed(method, lambda t: parse_data(t["input"]), found)
+
     def logs(
         self, address: bytes, topics: Sequence[bytes | None], first_block: int, last_block: int
     ) -> Iterator[Log]:

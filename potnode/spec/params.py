@@ -13,7 +13,9 @@ from potnode.spec.errors import InvalidJob
 from potnode.spec.hashing import keccak256
 
 WORD = 32
-MAX_POPULATION = 1024
+# A step is recorded by one transaction and settled by another, and neither may take more than
+# 16,777,216 gas (EIP-7825): settling for so many payees takes most of that.
+MAX_POPULATION = 512
 MAX_BATCH = 65_536
 
 # Solidity type of every field, in the order of `JobParams` in contracts/src/interfaces/IPot.sol.
@@ -51,7 +53,7 @@ class JobParams:
 
     Addresses have 20 bytes, hashes 32; amounts are in wei or the token's smallest unit.
 
-    Ranges beyond the ABI type: population 1..1024 candidates a step; candidates_per_share 1;
+    Ranges beyond the ABI type: population 1..512 candidates a step; candidates_per_share 1;
     batch_size 1..65536 samples; window 0..255 steps; step_limit and validate_every at least 1 step;
     train_count at least 1 sample; times in seconds of block time. `refutable` and its bonds must be
     unset: this version of the protocol has no refutation on chain and so promises none.

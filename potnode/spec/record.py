@@ -15,8 +15,9 @@ from potnode.spec.hashing import be16, be32, be40
 from potnode.spec.params import JobParams
 
 VERSION = 1
-MAX_MINERS = 1024
-MAX_TEMPLATES = 255
+MAX_MINERS = 512  # no row without an entry, so no more rows than a population has candidates
+# The largest record, and its settlement, must each fit a transaction of 16,777,216 gas (EIP-7825).
+MAX_TEMPLATES = 64
 ENTRY_SIZE = 36
 
 

@@ -216,3 +216,18 @@ def test_a_database_without_a_head_is_corrupt(tmp_path: Path, key: Key) -> None:
     store.close()
     with pytest.raises(CorruptChain, match="no readable head"):
         EmbeddedChain.open(tmp_path, fund=[], clock=clock)
+
+
+def test_a_nested_document_of_a_stranger_raises_instead_of_ending_the_process() -> None:
+    program = (
+        "import json\n"
+        "import potnode.chain.embedded\n"
+        "try:\n"
+        "    json.loads('[' * 1_000_000)\n"
+        "except RecursionError:\n"
+        "    print('raised')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "raised\n"

@@ -149,7 +149,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(PIECES, max_size=30).map(b"".join),
     st.one_of(st.integers(0, 3000), st.integers(0, 200_000)),
@@ -159,7 +159,7 @@ def test_any_program_has_the_same_outcome(code: bytes, gas: int, data: bytes) ->
     same(code, gas, data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(COMMON, NUMBERS, NUMBERS, st.binary(max_size=40))
 def test_operands_at_their_edges(value: int, top: int, below: int, data: bytes) -> None:
     items = b"".join(map(push, [7] * 20 + [below, top]))

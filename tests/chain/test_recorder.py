@@ -12,7 +12,9 @@ from typing import Any, cast
 import pytest
 
 from potnode.chain import reader
+from potnode.chain.contract import encode_record
 from potnode.chain.errors import (
+    BadChainData,
     ChainUnavailable,
     HeadConflict,
     InsufficientFunds,
@@ -195,12 +197,17 @@ def test_another_record_of_the_step_is_a_conflict(world: World) -> None:
         world.recorder().step_once()
 
 
-def test_a_step_beyond_the_chains_is_a_conflict(world: World) -> None:
+def test_a_step_beyond_what_the_node_shows_waits_for_it(world: World) -> None:
+    """The step before was seen in a block: a replica that lags answers as if it were not."""
     job, job_id = world.new_job()
-    head, step_data = make_chain_of_records(job.params, job_id, 2)[1]
+    (first_head, first_data), (head, step_data) = make_chain_of_records(job.params, job_id, 2)
     world.outbox.add(OutboxItem(job_id=job_id, step=1, prev_head=head, step_data=step_data))
-    with pytest.raises(HeadConflict, match="at step 0"):
+    with pytest.raises(BadChainData, match=r"step 1 .* waits"):
         world.recorder().step_once()
+    assert world.outbox.statuses() == [OutboxStatus.NEW]
+    world.sender().execute("step 0", world.ledger().contract, encode_record(first_head, first_data))
+    run_until_idle(world.recorder())
+    assert reader.steps(world.ledger(), job_id) == 2
 
 
 def test_a_refused_record_says_why_and_is_given_up(world: World) -> None:
@@ -211,6 +218,29 @@ def test_a_refused_record_says_why_and_is_given_up(world: World) -> None:
         world.recorder().step_once()
     assert world.outbox.statuses() == [OutboxStatus.REVERTED]
     assert reader.steps(world.ledger(), job_id) == 0
+
+
+def test_a_refused_step_ends_its_job_and_no_other(world: World) -> None:
+    doomed, doomed_id = world.new_job()
+    other, other_id = world.new_job()
+    records = make_chain_of_records(doomed.params, doomed_id, 3)
+    for step, (head, step_data) in enumerate(records):
+        spoiled = step_data + b"\0" if step == 1 else step_data
+        world.outbox.add(OutboxItem(job_id=doomed_id, step=step, prev_head=head, step_data=spoiled))
+    world.close_steps(other, other_id, 1)
+    recorder = world.recorder()
+    refusals = []
+    while True:
+        try:
+            if recorder.step_once() is Progress.IDLE:
+                break
+        except RecordRefused as refusal:
+            refusals.append(refusal.job_id)
+    assert refusals == [doomed_id]
+    assert reader.steps(world.ledger(), doomed_id) == 1
+    assert reader.steps(world.ledger(), other_id) == 1
+    statuses = world.outbox.statuses()
+    assert sorted(statuses) == sorted([OutboxStatus.FINAL] * 2 + [OutboxStatus.REVERTED] * 2)
 
 
 def test_a_stolen_nonce_is_replaced(world: World) -> None:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
 
 from potnode.spec.vectors.ledger import PLANS, Ledger, run_job
-
-# How long an example takes says nothing about a rule.
-settings.register_profile("spec", deadline=None)
-settings.load_profile("spec")
 
 
 @pytest.fixture(scope="session")

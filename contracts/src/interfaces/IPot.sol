@@ -18,7 +18,8 @@ struct JobParams {
     uint32 trainCount;
     /// @notice Number of held-out samples.
     uint32 heldOutCount;
-    /// @notice Number of entries of every step.
+    /// @notice Number of entries of every step, at most 512: it must be possible to settle a step of as many payees by
+    /// one transaction.
     uint16 population;
     /// @notice Candidates drawn from one share; 1 in this version.
     uint8 candidatesPerShare;
@@ -96,13 +97,19 @@ struct Job {
 /// on them as if they were proven.
 ///
 /// What is assumed:
-/// - The job's operator chooses among valid shares and may withhold any of them. It can't invent a share, move one to
-///   another miner, nor record one in two different steps of the chain unless the miner's work fits the window of
-///   both: uniqueness across steps is kept by nodes and shown by audit.
+/// - The owner trusts the operator: the escrow is safe only as far as that goes. In this version the operator can pay
+///   itself everything, for the work of P * 2^minBits hashes a step (P being the population), or by recording one
+///   step's shares again in up to window + 1 steps, which this contract doesn't prevent and an audit shows afterwards.
+///   Wrong losses are paid all the same. The owner can't dismiss the operator.
+/// - Miners trust the operator not to leave out their shares, and so their pay, which no audit can show. It can't
+///   invent a share or move one to another miner.
+/// - Miners have read the owner's terms: with a `stallTimeout` of 0 the owner can close the job in front of any record,
+///   and an endless `challengeWindow` means that no step is ever settled.
 /// - The token neither charges on transfer (refused at creation), nor rebases, nor lets anyone move the balance of
 ///   this contract. A token that does can only cost the accounts that are paid in this token.
 /// - Block time is honest to within `challengeWindow` and `stallTimeout`.
-/// - `bits` above 127 never happen, since nobody can do 2^127 hashes: the arithmetic of `settle` reverts on them.
+/// - `bits` above 119 never happen, since nobody can do 2^119 hashes: from 120 on the product of a pot of up to 2^128 and
+///   the weights of up to 512 entries may not fit 256 bits, and `settle` would revert. Up to 119 it always fits.
 interface IPot {
     /* EVENTS */
 
@@ -134,7 +141,7 @@ interface IPot {
     error WrongManifest(bytes32 expected, bytes32 given);
     /// @notice This version draws one candidate per share.
     error BadCandidatesPerShare(uint256 given);
-    /// @notice The population must be 1 to 1,024.
+    /// @notice The population must be 1 to 512.
     error BadPopulation(uint256 given);
     /// @notice The batch size must be 1 to 65,536.
     error BadBatchSize(uint256 given);
@@ -173,7 +180,7 @@ interface IPot {
     error Truncated(uint256 needed, uint256 length);
     /// @notice The record goes on after its last field.
     error TrailingBytes(uint256 expected, uint256 length);
-    /// @notice The number of miner rows must be 1 to 1,024.
+    /// @notice The number of miner rows must be 1 to 512.
     error BadMinerCount(uint256 given);
     /// @notice Miner row `row` isn't above the one before.
     error MinersNotAscending(uint256 row);
@@ -183,8 +190,8 @@ interface IPot {
     error ScriptTooLong(uint256 row);
     /// @notice No entry uses miner row `row`.
     error UnusedMiner(uint256 row);
-    /// @notice There must be at least one template.
-    error NoTemplates();
+    /// @notice The number of template rows must be 1 to 64.
+    error BadTemplateCount(uint256 given);
     /// @notice Template `row` is older than the window or the job.
     error TemplateTooOld(uint256 row);
     /// @notice Template `row` has more than 16 merkle siblings.

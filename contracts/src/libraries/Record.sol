@@ -14,23 +14,26 @@ import {Marker} from "./Marker.sol";
 ///      | bytes         | field                                                                             |
 ///      |---------------|-----------------------------------------------------------------------------------|
 ///      | 1, 32, 4      | version, job id, step                                                             |
-///      | 2             | number of miner rows, 1 to 1,024                                                  |
+///      | 2             | number of miner rows, 1 to 512                                                    |
 ///      | 22 + n each   | miner 20, bits 1, n 1, payout script n (at most 252)                              |
-///      | 1             | number of template rows, 1 to 255                                                 |
+///      | 1             | number of template rows, 1 to 64                                                  |
 ///      | 42 + n + 32 m | age 1, prev_hash 32, nbits 4, script_at 2, n 2, coinbase n, m 1, siblings 32 m    |
 ///      | P * 36        | entries: template 1, miner 2, extranonce 16, version 4, ntime 4, nonce 4, loss 5  |
 ///      | 32            | data_root, zero                                                                   |
 ///      | 5, 4          | validation loss sum and hits, on validation steps only                            |
 ///      | 32            | state_root after the step                                                         |
 ///
-///      A set of shares with its losses has one record for a given choice of rows: rows and entries are in a fixed
-///      order, every row is used, nothing follows. A dispute takes a record that the heads bind, finds its parts by
+///      Rows and shares as they are given have one record: rows and entries are in a fixed order, every row is used,
+///      nothing follows. (A set of shares may have several, as its rows can be chosen in more than one way.) A dispute takes a record that the heads bind, finds its parts by
 ///      `parse` and the share of one entry by `share`.
 library Record {
     using Calldata for bytes;
 
     uint256 internal constant VERSION = 1;
-    uint256 internal constant MAX_MINERS = 1024;
+    /// @notice As many as a step may have entries: a row without one isn't allowed.
+    uint256 internal constant MAX_MINERS = 512;
+    /// @notice The largest record, and its settlement, must fit a transaction of 16,777,216 gas each (EIP-7825).
+    uint256 internal constant MAX_TEMPLATES = 64;
     uint256 internal constant MAX_SCRIPT_LENGTH = 252;
     uint256 internal constant MAX_SIBLINGS = 16;
     /// @notice Up to so many pairs of a template and a miner, about 1 KiB each, are kept while a record is checked.
@@ -73,6 +76,9 @@ library Record {
         uint256 window;
         /// @dev Whether this step carries validation figures.
         bool validation;
+        /// @dev Whether the heads bind these bytes. Their templates were checked when they were recorded, and reading
+        /// them again would cost a settlement up to 4 million gas.
+        bool bound;
     }
 
     /// @notice A template row.
@@ -121,18 +127,22 @@ library Record {
     }
 
     /// @notice Finds the parts of a record and checks everything that needs no hash of a share: lengths, the order of
-    /// the miner rows, their bits and scripts, the templates' ages, forms and distinctness.
+    /// the miner rows, their bits and scripts, the templates' ages, forms and distinctness. Of a record that the heads
+    /// bind, the templates are left out.
     function parse(bytes calldata data, Rules memory rules) internal pure returns (Parts memory parts) {
         uint256 at;
         (parts.miners, at) = _miners(data, HEAD_LENGTH, rules.minBits);
-        (parts.templates, at) = _templates(data, at, rules);
-        parts.entriesAt = at;
-        // Below 2^32: every part is bounded by the number of its rows and by their lengths.
+        // Below 2^32: every part is bounded by the number of its rows and by their lengths. Bytes that are bound are as
+        // long as they have to be.
         unchecked {
-            at += rules.population * ENTRY_LENGTH;
+            uint256 entriesLength = rules.population * ENTRY_LENGTH;
+            uint256 endLength = rules.validation ? ROOTS_LENGTH + VALIDATION_LENGTH : ROOTS_LENGTH;
+            if (rules.bound) at = data.length - endLength - entriesLength;
+            else (parts.templates, at) = _templates(data, at, rules);
+            parts.entriesAt = at;
+            at += entriesLength;
             parts.dataRootAt = at;
-            at += ROOTS_LENGTH;
-            if (rules.validation) at += VALIDATION_LENGTH;
+            at += endLength;
         }
         _need(data, at);
         require(at == data.length, IPot.TrailingBytes(at, data.length));
@@ -318,7 +328,7 @@ library Record {
         unchecked {
             _need(data, at + 1);
             uint256 count = data.uint8At(at);
-            require(count >= 1, IPot.NoTemplates());
+            require(count >= 1 && count <= MAX_TEMPLATES, IPot.BadTemplateCount(count));
             at += 1;
             templates = new Template[](count);
             bytes32[] memory digests = new bytes32[](count);

@@ -99,7 +99,7 @@ contract Libraries is ILibraries {
     ) external view returns (bytes32 digest, address payee, uint256 bits) {
         (, uint32 step) = Record.head(stepData);
         Record.Parts memory parts =
-            Record.parse(stepData, Record.Rules(step, population, 0, type(uint8).max, validation));
+            Record.parse(stepData, Record.Rules(step, population, 0, type(uint8).max, validation, false));
         uint256 at = parts.entriesAt + entry * Record.ENTRY_LENGTH;
         uint256 template = uint8(stepData[at]);
         uint256 minerAt = parts.miners[uint16(bytes2(stepData[at + 1:at + 3]))];

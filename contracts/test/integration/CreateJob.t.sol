@@ -117,9 +117,9 @@ contract CreateJobTest is BaseTest {
     function test_createJob_revertsFor_population() public {
         p.population = 0;
         expectRevert(abi.encodeWithSelector(IPot.BadPopulation.selector, 0));
-        p.population = 1025;
-        expectRevert(abi.encodeWithSelector(IPot.BadPopulation.selector, 1025));
-        p.population = 1024;
+        p.population = 513;
+        expectRevert(abi.encodeWithSelector(IPot.BadPopulation.selector, 513));
+        p.population = 512;
         createJob(p);
     }
 

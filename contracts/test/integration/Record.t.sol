@@ -239,8 +239,8 @@ contract RecordTest is BaseTest {
 
     function test_record_revertsFor_tooManyMiners() public {
         Step memory s = nextStep(job, p);
-        s.miners = new Miner[](1025);
-        expectRecordRevert(s, abi.encodeWithSelector(IPot.BadMinerCount.selector, 1025));
+        s.miners = new Miner[](513);
+        expectRecordRevert(s, abi.encodeWithSelector(IPot.BadMinerCount.selector, 513));
     }
 
     function test_record_revertsFor_minersOutOfOrder() public {
@@ -291,7 +291,13 @@ contract RecordTest is BaseTest {
     function test_record_revertsFor_noTemplates() public {
         Step memory s = nextStep(job, p);
         s.templates = new Template[](0);
-        expectRecordRevert(s, abi.encodeWithSelector(IPot.NoTemplates.selector));
+        expectRecordRevert(s, abi.encodeWithSelector(IPot.BadTemplateCount.selector, 0));
+    }
+
+    function test_record_revertsFor_tooManyTemplates() public {
+        Step memory s = nextStep(job, p);
+        s.templates = new Template[](65);
+        expectRecordRevert(s, abi.encodeWithSelector(IPot.BadTemplateCount.selector, 65));
     }
 
     function test_record_revertsFor_templateBeforeTheJob() public {

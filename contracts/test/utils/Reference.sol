@@ -119,21 +119,41 @@ library Reference {
         return abi.encodePacked(e.template, e.miner, e.extranonce, e.version, e.ntime, e.nonce, e.loss);
     }
 
-    function encode(Step memory s) internal pure returns (bytes memory data) {
-        data = abi.encodePacked(uint8(1), s.job, s.step, uint16(s.miners.length));
-        for (uint256 i; i < s.miners.length; ++i) {
-            data = bytes.concat(data, encodeMiner(s.miners[i]));
+    function encode(Step memory s) internal pure returns (bytes memory) {
+        bytes[] memory miners = new bytes[](s.miners.length);
+        for (uint256 i; i < miners.length; ++i) {
+            miners[i] = encodeMiner(s.miners[i]);
         }
-        data = bytes.concat(data, bytes1(uint8(s.templates.length)));
-        for (uint256 i; i < s.templates.length; ++i) {
-            data = bytes.concat(data, encodeTemplate(s.templates[i]));
+        bytes[] memory templates = new bytes[](s.templates.length);
+        for (uint256 i; i < templates.length; ++i) {
+            templates[i] = encodeTemplate(s.templates[i]);
         }
-        for (uint256 i; i < s.entries.length; ++i) {
-            data = bytes.concat(data, encodeEntry(s.entries[i]));
+        bytes[] memory entries = new bytes[](s.entries.length);
+        for (uint256 i; i < entries.length; ++i) {
+            entries[i] = encodeEntry(s.entries[i]);
         }
-        data = bytes.concat(data, s.dataRoot);
-        if (s.validation) data = abi.encodePacked(data, s.validationLoss, s.hits);
-        return bytes.concat(data, s.stateRoot);
+        return bytes.concat(
+            abi.encodePacked(uint8(1), s.job, s.step, uint16(miners.length)),
+            join(miners),
+            bytes1(uint8(templates.length)),
+            join(templates),
+            join(entries),
+            s.dataRoot,
+            s.validation ? abi.encodePacked(s.validationLoss, s.hits) : bytes(""),
+            s.stateRoot
+        );
+    }
+
+    /// @notice All parts after each other, by halves: appending one by one would copy a large record hundreds of times.
+    function join(bytes[] memory parts) internal pure returns (bytes memory) {
+        return join(parts, 0, parts.length);
+    }
+
+    function join(bytes[] memory parts, uint256 from, uint256 to) internal pure returns (bytes memory) {
+        if (from == to) return "";
+        if (from + 1 == to) return parts[from];
+        uint256 middle = (from + to) / 2;
+        return bytes.concat(join(parts, from, middle), join(parts, middle, to));
     }
 
     /* DECODING */
@@ -260,7 +280,8 @@ library Reference {
     ) internal pure returns (bool) {
         (bool whole, Step memory s) = decode(data, population, validation);
         if (!whole || keccak256(encode(s)) != keccak256(data) || s.dataRoot != 0) return false;
-        if (s.miners.length < 1 || s.miners.length > 1024 || s.templates.length < 1) return false;
+        if (s.miners.length < 1 || s.miners.length > 512) return false;
+        if (s.templates.length < 1 || s.templates.length > 64) return false;
         for (uint256 i; i < s.miners.length; ++i) {
             if (s.miners[i].bits < minBits || s.miners[i].script.length > 252) return false;
             if (i != 0 && !before(encodeMiner(s.miners[i - 1]), encodeMiner(s.miners[i]))) {

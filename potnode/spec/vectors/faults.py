@@ -12,6 +12,8 @@ from potnode.spec.errors import InvalidRecord
 from potnode.spec.hashing import sha256
 from potnode.spec.record import (
     ENTRY_SIZE,
+    MAX_MINERS,
+    MAX_TEMPLATES,
     Entry,
     MinerRow,
     StepRecord,
@@ -95,6 +97,18 @@ def _form_faults(ledger: Ledger) -> list[Fault]:
         Fault("validation on another step", "end", STEP + 1, odd_validated),
         Fault("no miner row", "miners", STEP, encode_record(replace(good, miners=()))),
         Fault("no template", "templates", STEP, encode_record(replace(good, templates=()))),
+        Fault(
+            "a miner row too many",
+            "miners",
+            STEP,
+            encode_record(replace(good, miners=good.miners[:1] * (MAX_MINERS + 1))),
+        ),
+        Fault(
+            "a template too many",
+            "templates",
+            STEP,
+            encode_record(replace(good, templates=good.templates[:1] * (MAX_TEMPLATES + 1))),
+        ),
         Fault(
             "an entry too few", "validation.hits", STEP, data[: -tail - ENTRY_SIZE] + data[-tail:]
         ),
