@@ -15,5 +15,9 @@ class JobFileError(PotnodeError):
     """A job file cannot become a job."""
 
 
+class JobOver(PotnodeError):
+    """The contract takes no more steps of a job that has steps missing."""
+
+
 class NodeError(PotnodeError):
     """The node cannot start, or had to stop."""

@@ -244,11 +244,11 @@ class Session:
     def reject(self, event: ShareFound, reject: Reject) -> None:
         """Refuse a submit. Raises LocalProtocolError when it was answered before.
 
-        Its hash is forgotten, so that the share may come again once what hindered it is over;
-        not so if the owner says it is a duplicate.
+        Where the owner only failed (code 20) the hash is forgotten, so that the share may come
+        again. A judgement stands: the same share sent over and over would count as work each time.
         """
         self._settle(event)
-        if reject.code is not RejectCode.DUPLICATE:
+        if reject.code is RejectCode.OTHER:
             self._seen.discard(event.share.hash)
         if event.request_id is not None and self.state is not State.CLOSED:
             self._out.append(encode_reject(event.request_id, reject))

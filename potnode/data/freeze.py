@@ -20,11 +20,11 @@ def shuffled_order(count: int) -> npt.NDArray[np.int64]:
     """A fixed order of 0..count-1 that has nothing to do with the samples.
 
     It is `RandomState(0).permutation(count)`, the shuffle that `random_state=0` stands for in
-    scikit-learn; NumPy promises that this generator's stream never changes (NEP 19). Source files are
-    often sorted, by class or by who wrote a digit; cut as they stand, the held-out part would be of
-    another kind than the training part.
+    scikit-learn; NumPy promises that this generator's stream never changes (NEP 19). Source files
+    are often sorted, by class or by who wrote a digit; cut as they stand, the held-out part would
+    be of another kind than the training part.
     """
-    return np.random.RandomState(0).permutation(count)  # noqa: NPY002 - the frozen stream is meant
+    return np.random.RandomState(0).permutation(count)
 
 
 def freeze(

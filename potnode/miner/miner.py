@@ -211,21 +211,28 @@ class Miner:
                 self._client = client
                 self._tally.connections += 1
                 self._begin_generation()
-                events = aiter(client)
-                while True:
-                    async with asyncio.timeout(SILENCE_SECONDS):
-                        event = await anext(events, None)
-                    if event is None:
-                        return
-                    self._handle(client, event)
+                try:
+                    await self._listen(client)
+                finally:
+                    # Before the connection is closed, which takes time in which shares are found.
+                    self._client = None
+                    self._begin_generation()
         except TimeoutError as error:
             raise ConnectionError("the pool does not answer") from error
         finally:
-            self._client = None
             self._tally.connected = False
             self._tally.unanswered += len(self._unanswered)
             self._unanswered.clear()
-            self._begin_generation()
+            self._room.set()
+
+    async def _listen(self, client: StratumClient) -> None:
+        events = aiter(client)
+        while True:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                event = await anext(events, None)
+            if event is None:
+                return
+            self._handle(client, event)
 
     def _begin_generation(self) -> None:
         """From now on earlier jobs are worthless, and there is no other yet."""

@@ -33,7 +33,6 @@ def validate(cases: SearchStrategy[schemathesis.Case[Any]]) -> None:
     @given(case=cases)
     @settings(
         max_examples=10,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

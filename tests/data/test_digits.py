@@ -32,7 +32,7 @@ def test_the_dataset_is_what_the_constants_say() -> None:
 def test_the_manifest_is_canonical() -> None:
     manifest = digits.digits_manifest(bytes(range(32)))
     assert decode_manifest(encode_manifest(manifest)) == manifest
-    assert manifest.parameters == 64 * 64 + 64 + 64 * 10 + 10
+    assert manifest.parameters == 64 * 32 + 32 + 32 * 10 + 10
 
 
 def test_the_job_learns() -> None:

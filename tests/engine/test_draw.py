@@ -37,7 +37,7 @@ def test_no_hashes_and_bad_hashes() -> None:
         layout.expand([bytes(32), bytes(33)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.binary(min_size=32, max_size=32),
     st.one_of(st.integers(1, 70_000), st.integers((1 << 31) - 2, (1 << 32) - 1)),

@@ -40,7 +40,7 @@ def uniform(manifest: Manifest, master: int) -> EngineState:
     return EngineState(masters, tuple(np.zeros_like(m) for m in masters))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(manifests(), st.integers(0, 1 << 32), st.integers(1, 5))
 def test_any_small_network_is_the_specifications(
     manifest: Manifest, seed: int, population: int
@@ -58,7 +58,7 @@ def test_any_small_network_is_the_specifications(
     assert engine.root(after) == spec_state.state_root(expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(manifests(), st.integers(0, 1 << 32))
 def test_torch_gives_the_same_numbers(manifest: Manifest, seed: int) -> None:
     data = samples(manifest, 5, 4, seed=seed)

@@ -24,7 +24,7 @@ def test_powers_are_all_there() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 10, 256])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_the_lookup_is_the_specifications_loss(classes: int, data: st.DataObject) -> None:
     spread = data.draw(st.sampled_from([1, 300, 5000, 1 << 23]))

@@ -15,7 +15,7 @@ from potnode.spec.network import forward_weight
 from tests.engine.cases import manifests, network, state
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(manifests(), st.integers(0, 1 << 32))
 def test_bytes_roots_and_specification_agree(manifest: Manifest, seed: int) -> None:
     assert states.initial(manifest).to_spec() == spec_state.initial_state(manifest)

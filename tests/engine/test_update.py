@@ -18,7 +18,7 @@ _MOMENTUM = (1 << 25) - 1
 _SLOPE = 127 * 1024
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(RULES),
     st.lists(

@@ -55,7 +55,7 @@ def test_finds_every_nonce_real_miners_found() -> None:
 
 
 @widths
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     header76=st.binary(min_size=76, max_size=76),
     first=st.one_of(st.integers(0, NONCES - 200), st.just(NONCES - 200), st.just(0)),

@@ -63,7 +63,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Growing]:
     of_job=st.booleans(),
     of_miner=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pages_hold_every_share_once_while_others_come(
     growing: Growing,
     first: list[int],
@@ -115,7 +115,7 @@ def test_pages_of_one_status(store: Store) -> None:
 
 
 @given(count=st.integers(0, 9), more=st.integers(0, 3), limit=st.integers(1, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_pages_hold_every_step_once(growing: Growing, count: int, more: int, limit: int) -> None:
     job_id, _ = growing.example()
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, settings
 
 from stratum.difficulty import target_from_difficulty
 from stratum.errors import Reject, RejectCode, Unauthorized
@@ -29,9 +28,6 @@ BOB = "0x00000000000000000000000000000000000000bb"
 NTIME = 0x6B03F15C
 NOW = float(NTIME + 5)
 EASIEST = (1 << 256) - 1
-
-# How fast a machine draws examples says nothing about what is tested.
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def recorded_notify(session: dict[str, Any]) -> tuple[list[Any], float]:

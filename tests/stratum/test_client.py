@@ -31,7 +31,6 @@ from tests.stratum.support import (
     line,
     make_job,
     recorded_notify,
-    untimed,
 )
 
 SUBSCRIPTION = {"id": 1, "result": [[], "a0000001", 8], "error": None}
@@ -245,7 +244,6 @@ def test_a_pool_whose_jobs_are_malformed(method: str, params: list[Any]) -> None
         session.receive_data(line({"id": None, "method": method, "params": params}))
 
 
-@untimed
 @given(st.lists(st.binary(max_size=200), max_size=8))
 def test_a_pool_can_raise_one_error_only(chunks: list[bytes]) -> None:
     session = subscribed_session()

@@ -16,14 +16,13 @@ from stratum.difficulty import (
     target_from_bits,
     target_from_difficulty,
 )
-from tests.stratum.support import BITAXE, RECORDED, untimed
+from tests.stratum.support import BITAXE, RECORDED
 
 
 def test_difficulty_one_is_32_bits() -> None:
     assert target_from_bits(32) == DIFFICULTY_1_TARGET == 0xFFFF << 208
 
 
-@untimed
 @given(st.integers(0, 255))
 def test_target_of_bits_is_the_target_of_their_difficulty(bits: int) -> None:
     assert target_from_difficulty(difficulty_from_bits(bits)) == target_from_bits(bits)
@@ -35,7 +34,6 @@ def test_from_difficulty_one_on_it_is_printed_without_a_point() -> None:
     assert difficulty_from_bits(14) == 2.0**-18
 
 
-@untimed
 @given(st.floats(min_value=1e-9, max_value=1e30) | st.integers(1, 1 << 200))
 def test_bits_are_the_power_of_two_below(difficulty: float) -> None:
     bits = bits_from_difficulty(difficulty)

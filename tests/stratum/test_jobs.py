@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stratum.errors import InvalidJobError
 from stratum.headers import swap_words
 from stratum.jobs import IssuedJob, JobBook, JobIds
-from tests.stratum.support import RECORDED, job_from_notify, make_job, recorded_notify, untimed
+from tests.stratum.support import RECORDED, job_from_notify, make_job, recorded_notify
 
 
 def issued(job_id: str, sent_at: float) -> IssuedJob:
@@ -95,7 +95,6 @@ def test_the_last_jobs_live_however_old() -> None:
     ]
 
 
-@untimed
 @given(st.lists(st.floats(0, 1000), max_size=80), st.integers(1, 5), st.integers(5, 20))
 def test_a_book_is_bounded(times: list[float], keep_last: int, limit: int) -> None:
     book = JobBook(keep_last=keep_last, limit=limit)

@@ -20,14 +20,12 @@ from stratum.messages import (
     encode_result,
     encode_true,
 )
-from tests.stratum.support import untimed
 
 
 def test_both_line_ends_and_empty_lines() -> None:
     assert LineBuffer().feed(b"a\nb\r\n\n\r\nc\r\r\nrest") == [b"a", b"b", b"c\r"]
 
 
-@untimed
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300)))
 def test_lines_do_not_depend_on_how_the_stream_was_cut(data: bytes, cuts: list[int]) -> None:
     whole, pieces = LineBuffer(40), LineBuffer(40)
@@ -130,7 +128,6 @@ def test_deep_nesting_does_not_raise(key: str, ends: bool) -> None:
     assert isinstance(message, Request if ends else Junk) or message == Junk(None, "Malformed JSON")
 
 
-@untimed
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(line: bytes) -> None:
     assert isinstance(decode(line), Request | Response | Junk)
@@ -143,7 +140,6 @@ JSON = st.recursive(
 )
 
 
-@untimed
 @given(st.dictionaries(st.sampled_from(["id", "method", "params", "result", "error"]), JSON))
 def test_replies_to_any_json_are_json(message: dict[str, object]) -> None:
     read = decode(json.dumps(message).encode())

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stratum.errors import Reject, RejectCode
 from stratum.session import Closed, ReadyToMine, ShareFound, State
-from tests.stratum.support import ALICE, BOB, NOW, Bench, line, make_job, params_of, untimed
+from tests.stratum.support import ALICE, BOB, NOW, Bench, line, make_job, params_of
 
 USERS = [ALICE, f"{ALICE}.s9", ALICE.upper().replace("X", "x"), BOB, f"{BOB}.x", "nobody"]
 
@@ -151,5 +151,5 @@ class SessionMachine(RuleBasedStateMachine):
         assert session.data_to_send() == b""
 
 
-SessionMachine.TestCase.settings = settings(untimed, max_examples=60, stateful_step_count=40)
+SessionMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestSession = SessionMachine.TestCase

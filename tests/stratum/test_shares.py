@@ -21,7 +21,6 @@ from tests.stratum.support import (
     make_job,
     params_of,
     recorded_notify,
-    untimed,
 )
 
 ALL_SHARES = [
@@ -145,7 +144,6 @@ def test_a_submit_has_five_or_six_params(params: list[Any]) -> None:
     assert parse_submission(params) == Reject(RejectCode.OTHER, "Submit takes 5 or 6 strings")
 
 
-@untimed
 @given(st.lists(st.none() | st.integers() | st.text(max_size=20), max_size=8))
 def test_no_params_raise(params: list[Any]) -> None:
     assert isinstance(parse_submission(params), Submission | Reject)

@@ -1,0 +1,5 @@
+"""`python -m potnode`."""
+
+from potnode.cli import main
+
+main()

@@ -1,0 +1,301 @@
+"""A campaign: one job being trained by this node, from its first missing step to its last.
+
+Responsible for the order of things: a step becomes the past when it is on disk together with its
+place in the outbox; templates follow the steps; the pace follows what the node can take. The rules
+are in `potnode.trainer` and `potnode.pace`, miners in `potnode.pool`, wiring in `potnode.node`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from potnode.clock import Clock
+from potnode.engine.state import EngineState
+from potnode.errors import JobOver
+from potnode.pace import BACKLOG_STEPS, Pace
+from potnode.pool import TrainingPool
+from potnode.recording import RETRY_SECONDS, WAITED_OUT
+from potnode.spec.record import Validation
+from potnode.store.rows import Checkpoint, EntryResult, StepRow
+from potnode.trainer import ClosedStep, Trainer
+
+log = logging.getLogger(__name__)
+
+# Steps closed but not on chain at which training pauses: the chain is the record, not its backup.
+OUTBOX_LIMIT = 64
+REFRESH_MIN, REFRESH_MAX = 1.0, 10.0
+REFRESH_IDLE = 30.0
+# A flood is met at once, but a miner is not sent more work than four times a second.
+HURRY_SECONDS = 0.25
+LOOK_SECONDS = 0.25
+
+
+class StepStore(Protocol):
+    """What a campaign needs of durable memory."""
+
+    def save_step(
+        self,
+        step: StepRow,
+        entries: Sequence[EntryResult],
+        checkpoint: Checkpoint,
+        expired: Sequence[bytes] = (),
+    ) -> Future[None]:
+        """One transaction: the step, its shares' results, the model, the step's outbox row."""
+        ...
+
+
+class RecorderView(Protocol):
+    """What a campaign needs to know of the recorder, and to tell it."""
+
+    @property
+    def lag(self) -> int:
+        """Closed steps that are not on chain yet."""
+        ...
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """Busy seconds a step takes to record; None before the first."""
+        ...
+
+    def expect(self, job_id: bytes, step: int) -> None:
+        """There is about to be a new step in the outbox."""
+        ...
+
+    def wake(self) -> None:
+        """There is a new step in the outbox."""
+        ...
+
+    def refused(self, job_id: bytes) -> str | None:
+        """Why no more steps of a job can be recorded; None while they can."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a campaign is. Rates are per second, means over the campaign's recent past.
+
+    accuracy is hits over held-out samples at the last validation; loss is bits per held-out sample.
+    """
+
+    job_id: bytes
+    step: int
+    step_limit: int
+    shares: int
+    waiting: int
+    expired: int
+    refused: Mapping[str, int]
+    hash_rate: float
+    evaluations_per_s: float
+    steps_per_s: float
+    loss: float | None
+    accuracy: float | None
+    recorder_lag: int
+
+
+class Campaign:
+    """Trains one job until it is finished or the task is cancelled."""
+
+    def __init__(
+        self,
+        trainer: Trainer[EngineState],
+        pool: TrainingPool,
+        pace: Pace,
+        store: StepStore,
+        recorder: RecorderView,
+        clock: Clock,
+        broadcast: Callable[[], object],
+        validation: Validation | None = None,
+    ) -> None:
+        self.trainer = trainer
+        self.pool = pool
+        self._pace = pace
+        self._store = store
+        self._recorder = recorder
+        self._clock = clock
+        self._broadcast = broadcast
+        self._wake = asyncio.Event()
+        self._flooded = asyncio.Event()
+        self._validation = validation
+        self._expired = 0
+        self._to_expire: list[bytes] = []
+        self._waiting_for_disk = False
+        self._evaluation_seconds: float | None = None  # of one step, decaying mean
+        self._step_seconds: float | None = None  # from step to step, decaying mean
+        self._last_step_at: float | None = None
+
+    def wake(self) -> None:
+        """A share came: there may be a step to close, or more shares than can be taken."""
+        self._wake.set()
+        if self.trainer.waiting > BACKLOG_STEPS * self.trainer.params.population:
+            self._flooded.set()
+
+    def expire(self, hashes: Sequence[bytes]) -> None:
+        """These acknowledged shares can no longer count; the next step is stored with them."""
+        self._expired += len(hashes)
+        self._to_expire.extend(hashes)
+
+    @property
+    def paused(self) -> bool:
+        """Whether training waits for the chain or the disk."""
+        return self._waiting_for_disk or self._recorder.lag >= OUTBOX_LIMIT
+
+    async def run(self) -> None:
+        """Train to the last step; returns when it is on disk. JobOver: the contract ended it."""
+        refreshing = asyncio.create_task(self._refresh(), name="refresh")
+        training = asyncio.create_task(self._train(), name="train")
+        try:
+            # Refreshing has no end of its own: if it is done first, it failed.
+            await asyncio.wait({refreshing, training}, return_when=asyncio.FIRST_COMPLETED)
+            (training if training.done() else refreshing).result()
+        finally:
+            for task in (refreshing, training):
+                task.cancel()
+            await asyncio.gather(refreshing, training, return_exceptions=True)
+        log.info("job %s: all %d steps closed", self.trainer.job_id.hex(), self.trainer.step)
+
+    def progress(self) -> Progress:
+        """A snapshot for people and metrics."""
+        trainer, params, seen = self.trainer, self.trainer.params, self._validation
+        held_out = params.held_out_count
+        return Progress(
+            job_id=trainer.job_id,
+            step=trainer.step,
+            step_limit=params.step_limit,
+            shares=trainer.step * params.population + trainer.waiting,
+            waiting=trainer.waiting,
+            expired=self._expired,
+            refused=dict(self.pool.refused),
+            hash_rate=self._pace.hash_rate(),
+            evaluations_per_s=_rate(params.population, self._evaluation_seconds),
+            steps_per_s=_rate(1, self._step_seconds),
+            loss=seen.loss / held_out / 256 if seen and held_out else None,
+            accuracy=seen.hits / held_out if seen and held_out else None,
+            recorder_lag=self._recorder.lag,
+        )
+
+    async def _train(self) -> None:
+        while not self.trainer.finished:
+            refusal = self._recorder.refused(self.trainer.job_id)
+            if refusal is not None:
+                raise JobOver(refusal)
+            self._wake.clear()
+            plan = None if self._recorder.lag >= OUTBOX_LIMIT else self.trainer.plan()
+            if plan is None:
+                # The recorder's progress does not wake us, so look again now and then.
+                await _set_within(self._wake, LOOK_SECONDS)
+                continue
+            started = self._clock.monotonic()
+            closed = await asyncio.to_thread(self.trainer.compute, plan)
+            computed = self._clock.monotonic()
+            self._recorder.expect(self.trainer.job_id, closed.step)
+            saving = await self._save(closed)
+            self.trainer.commit(closed)
+            self._recorder.wake()
+            self._note(closed, computed - started, saving)
+
+    async def _save(self, closed: ClosedStep[EngineState]) -> float:
+        """Store a step, waiting out a full or absent disk: nothing may follow a step not kept.
+
+        Returns:
+            Seconds the write took, without the waiting.
+        """
+        model = closed.state.to_bytes()  # all masters, then as many bytes of momenta
+        row = StepRow(
+            job_id=self.trainer.job_id,
+            step=closed.step,
+            prev_head=closed.prev_head,
+            head=closed.head,
+            step_data=closed.step_data,
+            state_root=closed.record.state_root,
+            closed_at=self._clock.time_ns(),
+            validation_loss=closed.validation.loss if closed.validation else None,
+            hits=closed.validation.hits if closed.validation else None,
+        )
+        entries = [
+            EntryResult(hash=h, index=i, loss=loss, coefficient=c)
+            for i, (h, loss, c) in enumerate(
+                zip(closed.hashes, closed.losses, closed.coefficients, strict=True)
+            )
+        ]
+        checkpoint = Checkpoint(
+            job_id=self.trainer.job_id,
+            step=closed.step,
+            head=closed.head,
+            state_root=closed.record.state_root,
+            masters_le=model[: len(model) // 2],
+            momenta_le=model[len(model) // 2 :],
+        )
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await asyncio.wrap_future(
+                    self._store.save_step(row, entries, checkpoint, self._to_expire)
+                )
+            except WAITED_OUT as error:
+                self._waiting_for_disk = True
+                log.error("step %d waits to be stored: %s", closed.step, error)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._waiting_for_disk = False
+                self._to_expire = []
+                return self._clock.monotonic() - started
+
+    def _note(self, closed: ClosedStep[EngineState], computing: float, saving: float) -> None:
+        now = self._clock.monotonic()
+        self._evaluation_seconds = _mean(self._evaluation_seconds, computing)
+        if self._last_step_at is not None:
+            self._step_seconds = _mean(self._step_seconds, now - self._last_step_at)
+        self._last_step_at = now
+        self._pace.worked(max(computing + saving, self._recorder.mean_seconds or 0.0))
+        if closed.validation is not None:
+            self._validation = closed.validation
+            seen = self.progress()
+            log.info(
+                "step %d: loss %.4f bits, accuracy %.4f, root %s",
+                closed.step,
+                seen.loss or 0.0,
+                seen.accuracy or 0.0,
+                closed.record.state_root.hex(),
+            )
+
+    async def _refresh(self) -> None:
+        """New templates as the steps go on: often enough for the window, seldom enough for ASICs.
+
+        Looked at every clamp(window / 4 x mean step time, 1 s, 10 s); miners take a pool that says
+        nothing for 90 s for dead (cgminer.c), so they hear of one at least every REFRESH_IDLE.
+        """
+        told = self._clock.monotonic()
+        while True:
+            step_seconds = self._step_seconds or REFRESH_MIN
+            window = self.trainer.params.window
+            interval = min(REFRESH_MAX, max(REFRESH_MIN, window / 4 * step_seconds))
+            await asyncio.sleep(HURRY_SECONDS)
+            await _set_within(self._flooded, interval - HURRY_SECONDS)
+            self._flooded.clear()
+            now = self._clock.monotonic()
+            changed = self._pace.adjust(self.trainer.waiting, now)
+            if changed or self.pool.step != self.trainer.step or now - told >= REFRESH_IDLE:
+                told = now
+                self.pool.refresh()
+                self._broadcast()
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait until the event is set, so many seconds at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def _mean(old: float | None, new: float) -> float:
+    return new if old is None else 0.9 * old + 0.1 * new
+
+
+def _rate(count: int, seconds: float | None) -> float:
+    return count / seconds if seconds else 0.0

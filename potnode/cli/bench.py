@@ -1,0 +1,120 @@
+"""`potnode bench`: measurements of this machine; docs/benchmarks.md quotes them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from potnode.cli.options import AsJson, show
+
+commands = typer.Typer(no_args_is_help=True)
+
+Seconds = Annotated[float, typer.Option(min=0.1, help="How long to measure, each.")]
+
+
+@commands.command()
+def engine(seconds: Seconds = 5.0, device: str = "cpu", as_json: AsJson = False) -> None:
+    """Exact candidate evaluations a second."""
+    from potnode.engine.bench import SHAPES, evaluations_per_second
+
+    runs = []
+    for shape in SHAPES:
+        rate = evaluations_per_second(shape.sizes, shape.population, shape.batch, device, seconds)
+        runs.append(
+            {
+                "shape": str(shape),
+                "population": shape.population,
+                "batch": shape.batch,
+                "device": device,
+                "evaluations_per_s": round(rate),
+            }
+        )
+    text = "\n".join(
+        f"{run['shape']}, P = {run['population']}, B = {run['batch']}: "
+        f"{run['evaluations_per_s']} evaluations/s on {device}"
+        for run in runs
+    )
+    show({"runs": runs}, as_json=as_json, text=text)
+
+
+@commands.command("hash")
+def hash_rate(
+    seconds: Seconds = 5.0,
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Hashes a second of the CPU miner."""
+    from potnode.miner.bench import hash_rate as measure
+
+    measured = asyncio.run(measure(seconds, workers))
+    show(
+        {"workers": workers, "lanes": measured.lanes, "hashes_per_s": round(measured.hashes_per_s)},
+        as_json=as_json,
+        text=f"{measured.hashes_per_s / 1e6:.1f} MH/s with {workers} workers of "
+        f"{measured.lanes} lanes",
+    )
+
+
+@commands.command("job")
+def job(
+    steps: Annotated[int, typer.Option(min=1, help="Steps to train, record and audit.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """A digits job without hashing: computing, recording and auditing a step; gas; transfers."""
+    from potnode.bench.job import measure_job
+
+    figures = measure_job(steps)
+    show(
+        figures.document(),
+        as_json=as_json,
+        text="\n".join(
+            [
+                f"{figures.steps} steps of {figures.population} shares",
+                (
+                    f"computing a step   {figures.compute_s * 1e3:.1f} ms "
+                    f"({figures.evaluations_per_s:.0f} evaluations/s with update and root)"
+                ),
+                f"recording a step   {figures.record_s * 1e3:.1f} ms, {figures.record_gas} gas",
+                f"auditing a step    {figures.audit_s * 1e3:.1f} ms",
+                f"embedded chain     {figures.transfers_per_s:.0f} transfers/s, one to a block",
+            ]
+        ),
+    )
+
+
+@commands.command()
+def shares(
+    count: Annotated[int, typer.Option(min=1)] = 20_000,
+    in_flight: Annotated[int, typer.Option(min=1)] = 800,
+    as_json: AsJson = False,
+) -> None:
+    """Shares a second made durable with group commit."""
+    from potnode.bench.durability import durable_shares_per_s
+
+    rate = durable_shares_per_s(count, in_flight)
+    show(
+        {"count": count, "in_flight": in_flight, "shares_per_s": round(rate)},
+        as_json=as_json,
+        text=f"{rate:.0f} durable shares/s, {in_flight} in flight",
+    )
+
+
+@commands.command()
+def accuracy(
+    runs: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 10, as_json: AsJson = False
+) -> None:
+    """Held-out accuracy of the digits job over many seeds, without its mining."""
+    from potnode.bench.accuracy import Run, accuracy_runs
+
+    def report(number: int, run: Run) -> None:
+        sys.stderr.write(f"run {number + 1}: accuracy {run.accuracy:.4f}\n")
+
+    results = [run.accuracy for run in accuracy_runs(runs, on_run=report)]
+    show(
+        {"accuracy": results, "min": min(results), "max": max(results)},
+        as_json=as_json,
+        text=f"accuracy {min(results):.4f} to {max(results):.4f} over {runs} runs",
+    )

@@ -1,0 +1,407 @@
+"""The node: every part wired to the others, in one task group. The only module that knows them all.
+
+    miners -> StratumServer -> TrainingPool -> Store -> Campaign -> Store -> Recording -> chain
+    readers -> API -> Store, chain, Campaign
+
+A part that fails ends the node with its error; a set `stop` event ends it in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from potnode import access, jobs
+from potnode.access import WritableChain
+from potnode.api.app import create_app
+from potnode.api.server import ApiServer
+from potnode.campaign import Campaign, Progress
+from potnode.chain.errors import BadChainData, ChainStorageFull, ChainUnavailable, RpcError
+from potnode.chain.facade import Facade
+from potnode.chain.keys import Key
+from potnode.chain.reader import ChainJob, steps
+from potnode.chain.rpc import RpcLedger
+from potnode.clock import Clock, SystemClock
+from potnode.config import Settings
+from potnode.data.errors import DataError
+from potnode.engine.engine import Engine
+from potnode.engine.errors import EngineError
+from potnode.errors import JobOver, NodeError
+from potnode.pace import Pace
+from potnode.pool import PoolSwitch, TrainingPool
+from potnode.recording import RETRY_SECONDS, WAITED_OUT, Recording
+from potnode.spec.errors import SpecError
+from potnode.spec.manifest import check_job
+from potnode.spec.params import encode_params
+from potnode.spec.record import Validation
+from potnode.store.lock import DirectoryLock
+from potnode.store.rows import JobRow, JobStatus
+from potnode.store.store import Store
+from potnode.work.standalone import Standalone
+from stratum.errors import LocalProtocolError
+from stratum.server import Counters, MinerView, StratumServer
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# Shares a second handed out before the first steps are measured: what two slow cores manage.
+FIRST_FLOW = 300.0
+IDLE_SECONDS = 5.0  # between looks for a new job on chain
+SHOWN_PROBLEMS = 3  # of the jobs that cannot be trained, on /readyz
+STOP_SECONDS = 3.0  # a stopping part that takes longer is left behind
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a running node is made of."""
+
+    settings: Settings
+    key: Key
+    chain: WritableChain
+    store: Store
+    recording: Recording
+    server: StratumServer
+    pool: PoolSwitch
+    api: ApiServer
+
+
+@dataclass(slots=True)
+class Node:
+    """A node on one data directory. `run` it once; the other methods tell how it is doing.
+
+    open_digits: open the digits job when the operator has none to train. digits_steps: its length.
+    """
+
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+    open_digits: bool = True
+    digits_steps: int | None = None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _parts: Parts | None = None
+    _campaign: Campaign | None = None
+    _finished: dict[bytes, Progress] = field(default_factory=dict)
+    _job_done: asyncio.Event = field(default_factory=asyncio.Event)
+    _untrainable: dict[bytes, str] = field(default_factory=dict)
+    _draft: jobs.JobDraft | None = None
+
+    async def run(self) -> None:
+        """Run until `stop` is set or a part fails; then everything is stored and closed."""
+        lock = await asyncio.to_thread(DirectoryLock, self.settings.data_dir)
+        with lock:
+            async with self._opened() as parts:
+                self._parts = parts
+                try:
+                    await self._serve(parts)
+                except BaseExceptionGroup as group:
+                    # One part failed and took the others down: its error is what matters.
+                    raise _first(group) from None
+                finally:
+                    self._parts = None
+
+    @property
+    def parts(self) -> Parts:
+        """The parts while the node runs."""
+        if self._parts is None:
+            raise RuntimeError("the node is not running")
+        return self._parts
+
+    @property
+    def stratum_port(self) -> int:
+        """The port miners connect to."""
+        return self.parts.server.port
+
+    @property
+    def api_port(self) -> int:
+        """The port of the API."""
+        return self.parts.api.port
+
+    def progress(self) -> Progress | None:
+        """Of the job in training, else of the one that finished last; None before the first."""
+        if self._campaign is not None:
+            return self._campaign.progress()
+        return next(reversed(self._finished.values()), None)
+
+    async def job_finished(self) -> Progress:
+        """Wait until a job's last step is on chain."""
+        await self._job_done.wait()
+        return next(reversed(self._finished.values()))
+
+    # The view of `potnode.api`.
+
+    @property
+    def store(self) -> Store:
+        """Where shares and steps are."""
+        return self.parts.store
+
+    @property
+    def ledger(self) -> RpcLedger:
+        """Where records are."""
+        return self.parts.chain.ledger
+
+    @property
+    def facade(self) -> Facade | None:
+        """JSON-RPC of the embedded chain, if it is embedded."""
+        return self.parts.chain.facade()
+
+    @property
+    def operator(self) -> bytes:
+        """The operator's 20-byte address."""
+        return self.parts.key.address
+
+    @property
+    def stratum_address(self) -> tuple[str, int] | None:
+        """Host and port miners connect to; None while nobody listens."""
+        try:
+            return self.settings.stratum.host, self.parts.server.port
+        except LocalProtocolError:
+            return None
+
+    def miners(self) -> Sequence[MinerView]:
+        """Connected miners."""
+        return self.parts.server.miners()
+
+    def miner_bits(self, connection_id: int) -> int | None:
+        """Agreed bits of a connection."""
+        return self.parts.pool.bits(connection_id)
+
+    def counters(self) -> Counters:
+        """What the Stratum server counted."""
+        return self.parts.server.counters
+
+    def last_transaction(self) -> bytes | None:
+        """Hash of the last record that came into a block."""
+        return self.parts.recording.outbox.last_transaction
+
+    def problems(self) -> list[str]:
+        """Why the node is not ready for miners; empty when it is."""
+        if self._parts is None:
+            return ["the node is starting"]
+        found = []
+        if self._campaign is None:
+            found.append("there is no job to train")
+        elif self._campaign.paused:
+            found.append("training waits: the chain or the disk is behind")
+        # Others' bad jobs are no fault of a node that has one to train.
+        if self._campaign is None:
+            found += list(self._untrainable.values())[-SHOWN_PROBLEMS:]
+        return found
+
+    # Inside.
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Parts]:
+        settings = self.settings
+        key = await asyncio.to_thread(access.operator_key, settings)
+        chain = await asyncio.to_thread(access.open_chain, settings, key)
+        try:
+            store = await asyncio.to_thread(Store, access.database_url(settings))
+            try:
+                confirmations = 0 if chain.embedded else settings.chain.confirmations
+                recording = Recording(chain.ledger, chain.sender, store, self.clock, confirmations)
+                pool = PoolSwitch()
+                api = ApiServer(create_app(self), settings.api.host, settings.api.port)
+                try:
+                    yield Parts(
+                        settings=settings,
+                        key=key,
+                        chain=chain,
+                        store=store,
+                        recording=recording,
+                        server=StratumServer(pool, clock=self.clock.time),
+                        pool=pool,
+                        api=api,
+                    )
+                finally:
+                    api.close()
+            finally:
+                await asyncio.to_thread(store.close)
+        finally:
+            await asyncio.to_thread(chain.close)
+
+    async def _serve(self, parts: Parts) -> None:
+        await parts.server.start(self.settings.stratum.host, self.settings.stratum.port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                services = [
+                    group.create_task(parts.api.run(), name="api"),
+                    group.create_task(parts.recording.run(), name="recording"),
+                    group.create_task(self._train_jobs(parts), name="training"),
+                ]
+                await parts.api.started()
+                self.ready.set()
+                log.info(
+                    "ready: miners at %s:%d, API at http://%s:%d",
+                    self.settings.stratum.host,
+                    parts.server.port,
+                    self.settings.api.host,
+                    parts.api.port,
+                )
+                await self.stop.wait()
+                log.info("stopping")
+                await parts.server.stop()
+                parts.api.stop()
+                await asyncio.wait(services[:1], timeout=STOP_SECONDS)
+                for service in services:
+                    service.cancel()
+        finally:
+            await parts.server.stop()
+
+    async def _train_jobs(self, parts: Parts) -> None:
+        """One job after another, oldest first."""
+        may_open = self.open_digits
+        while True:
+            try:
+                job = await self._next_job(parts)
+                if job is None and may_open and parts.chain.embedded is not None:
+                    job = await self._open_digits(parts)
+                may_open = False  # a finished job is not followed by another of itself
+                if job is not None:
+                    prepared = await self._prepare(parts, job)
+            except (ChainUnavailable, ChainStorageFull, RpcError, BadChainData) as error:
+                # As in recording: a chain that is away or talks nonsense may come back.
+                log.warning("looking for a job waits: %s", error)
+                job = None
+            if job is None:
+                await asyncio.sleep(IDLE_SECONDS)
+            elif prepared is not None:
+                await self._train(parts, job, *prepared)
+
+    async def _prepare(self, parts: Parts, job: ChainJob) -> tuple[Campaign, TrainingPool] | None:
+        """What trains a job; None if it cannot be trained here."""
+        try:
+            return await self._campaign_for(parts, job)
+        except (SpecError, DataError, EngineError, NodeError) as error:
+            # Jobs come from outside; one that cannot be trained must not keep others from it.
+            log.error("job %s cannot be trained: %s", job.job_id.hex(), error)
+            self._untrainable[job.job_id] = str(error)
+            return None
+
+    async def _open_digits(self, parts: Parts) -> ChainJob | None:
+        """Open the digits job: on the embedded chain alone, whose coins have no value."""
+        if self._draft is None:  # else an attempt failed on the way, and may have come through
+            self._draft = await asyncio.to_thread(
+                jobs.digits_draft, parts.key.address, steps=self.digits_steps
+            )
+        draft = self._draft
+        await asyncio.to_thread(parts.recording.recorder.create_job, draft.params, draft.manifest)
+        return await self._next_job(parts)
+
+    async def _next_job(self, parts: Parts) -> ChainJob | None:
+        return await asyncio.to_thread(
+            jobs.next_job,
+            parts.chain.ledger,
+            parts.key.address,
+            from_anyone=self.settings.jobs.from_anyone,
+            skip=[*self._untrainable, *self._finished],
+        )
+
+    async def _train(
+        self, parts: Parts, job: ChainJob, campaign: Campaign, pool: TrainingPool
+    ) -> None:
+        self._campaign = campaign
+        parts.pool.use(pool, parts.server.miners())
+        parts.server.broadcast(clean=True)
+        campaign.wake()
+        try:
+            await campaign.run()
+        except JobOver as error:
+            log.error("job %s ends here: %s", job.job_id.hex(), error)
+            self._untrainable[job.job_id] = str(error)
+            self._campaign = None
+            return
+        finally:
+            parts.pool.use(None, ())
+        await parts.recording.drained()
+        await _until_stored(lambda: parts.store.set_job_status(job.job_id, JobStatus.FINISHED))
+        self._finished[job.job_id] = campaign.progress()
+        self._campaign = None
+        self._job_done.set()
+
+    async def _campaign_for(self, parts: Parts, job: ChainJob) -> tuple[Campaign, TrainingPool]:
+        manifest = check_job(job.params, job.manifest)
+        dataset = await asyncio.to_thread(
+            access.catalog(self.settings).by_root, job.params.data_root
+        )
+        jobs.check_dataset(job, dataset)
+        engine_settings = self.settings.engine
+        engine = await asyncio.to_thread(
+            Engine, manifest, dataset, engine_settings.device, engine_settings.threads
+        )
+        row = JobRow(
+            job_id=job.job_id,
+            chain_id=parts.chain.ledger.chain.chain_id,
+            contract=parts.chain.ledger.contract,
+            params=encode_params(job.params),
+            manifest=job.manifest,
+            created_at=self.clock.time_ns(),
+            created_tx=job.tx_hash,
+        )
+        if await asyncio.to_thread(parts.store.job, job.job_id) is None:
+            await _until_stored(lambda: parts.store.add_job(row))
+        recorded = await asyncio.to_thread(steps, parts.chain.ledger, job.job_id)
+        trainer, lost = await asyncio.to_thread(jobs.resume, job, recorded, engine, parts.store)
+        validation = await asyncio.to_thread(
+            _last_validation, parts.store, job.job_id, trainer.step
+        )
+        pace = Pace(population=job.params.population, flow=FIRST_FLOW)
+        campaign: Campaign
+
+        def on_share() -> None:
+            campaign.wake()
+
+        pool = TrainingPool(
+            trainer, pace, parts.store, Standalone(job.job_id), self.clock, on_share
+        )
+        campaign = Campaign(
+            trainer,
+            pool,
+            pace,
+            parts.store,
+            parts.recording,
+            self.clock,
+            broadcast=lambda: parts.server.broadcast(clean=False),
+            validation=validation,
+        )
+        campaign.expire([c.hash for c in lost])
+        log.info(
+            "job %s: %s, step %d of %d, %d shares waiting",
+            job.job_id.hex(),
+            manifest.dataset,
+            trainer.step,
+            job.params.step_limit,
+            trainer.waiting,
+        )
+        return campaign, pool
+
+
+async def _until_stored(change: Callable[[], Future[T]]) -> T:
+    """Make a change to the database, waiting out a full or absent disk."""
+    while True:
+        try:
+            return await asyncio.wrap_future(change())
+        except WAITED_OUT as error:
+            log.error("the database cannot be written: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
+def _last_validation(store: Store, job_id: bytes, step: int) -> Validation | None:
+    while step > 0:
+        step -= 1
+        view = store.step(job_id, step)
+        if view is not None and view.validation_loss is not None and view.hits is not None:
+            return Validation(view.validation_loss, view.hits)
+    return None
