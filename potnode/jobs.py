@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
+from potnode.chain.contract import head_after
 from potnode.chain.reader import ChainJob, job_state, list_jobs
 from potnode.chain.rpc import RpcLedger
 from potnode.data import digits
@@ -150,7 +151,7 @@ def resume(
             "was begun in"
         )
     if checkpoint is None:
-        trainer = Trainer(job.job_id, job.params, engine)
+        trainer = Trainer(job.job_id, job.params, engine, next_head=head_after)
     else:
         state = states.from_bytes(engine.manifest, checkpoint.masters_le + checkpoint.momenta_le)
         if engine.root(state) != checkpoint.state_root:
@@ -158,7 +159,15 @@ def resume(
         heads, counted = _past(store, job, closed)
         if heads[closed] != checkpoint.head:
             raise NodeError(f"job {job.job_id.hex()}: stored model and stored steps disagree")
-        trainer = Trainer(job.job_id, job.params, engine, state=state, heads=heads, counted=counted)
+        trainer = Trainer(
+            job.job_id,
+            job.params,
+            engine,
+            state=state,
+            heads=heads,
+            counted=counted,
+            next_head=head_after,
+        )
     return trainer, trainer.restore(_candidate(row) for row in store.pending_shares(job.job_id))
 
 

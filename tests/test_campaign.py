@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from potnode.clock import SystemClock
 from potnode.data.digits import digits
 from potnode.engine.engine import Engine
 from potnode.engine.state import EngineState
+from potnode.errors import JobOver
 from potnode.jobfile import JobFile, Model, Search
 from potnode.jobs import JobDraft, draft
 from potnode.pace import BACKLOG_STEPS, Pace
@@ -294,3 +296,38 @@ async def test_a_failing_refresh_ends_the_campaign(
     monkeypatch.setattr(type(world.pace), "adjust", lambda *_: fails(0, 0))
     with pytest.raises(ZeroDivisionError):
         await asyncio.wait_for(world.campaign.run(), 30)
+
+
+async def test_a_job_the_contract_refuses_is_over(world: World) -> None:
+    running = asyncio.create_task(world.campaign.run())
+    world.give(POPULATION)
+    await eventually(lambda: world.trainer.step == 1, "what was to come")
+    world.recorder.refusal = "the contract refuses step 0: JobClosed"
+    with pytest.raises(JobOver, match="JobClosed"):
+        await asyncio.wait_for(running, 30)
+
+
+async def test_a_step_is_announced_to_the_recorder_before_it_is_stored(world: World) -> None:
+    """The recorder's thread sees a stored step at once: it must know of it by then."""
+    seen: list[int] = []
+    save = world.store.save_step
+
+    def saving(*arguments: Any, **named: Any) -> Any:
+        seen.append(len(world.recorder.expected))
+        return save(*arguments, **named)
+
+    world.store.save_step = saving  # type: ignore[method-assign]
+    running = asyncio.create_task(world.campaign.run())
+    world.give(POPULATION)
+    await eventually(lambda: world.trainer.step == 1, "what was to come")
+    assert seen == [1]
+    running.cancel()
+
+
+async def test_quiet_miners_hear_of_the_pool(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REFRESH_MIN", "HURRY_SECONDS", "REFRESH_IDLE"):
+        monkeypatch.setattr(module, name, 0.01)
+    running = asyncio.create_task(world.campaign.run())
+    await eventually(lambda: world.broadcasts >= 2, "work sent though nothing has changed")
+    assert world.trainer.step == 0
+    running.cancel()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from potnode.audit.auditor import Auditor
-from potnode.chain.contract import encode_create_job, encode_record
+from potnode.chain.contract import encode_create_job, encode_record, head_after
 from potnode.chain.embedded import EmbeddedChain
 from potnode.chain.keys import Key
 from potnode.chain.rpc import Connection, EmbeddedTransport, RpcLedger
@@ -85,7 +85,7 @@ def _measure(ledger: RpcLedger, sender: Sender, key: Key, steps: int) -> JobFigu
     )
     identity = job_id(ledger.chain.chain_id, ledger.contract, params)
     engine = Engine(decode_manifest(draft.manifest), digits())
-    trainer = Trainer(identity, params, engine)
+    trainer = Trainer(identity, params, engine, next_head=head_after)
     computing = recording = 0.0
     gas = 0
     for _ in range(steps):
