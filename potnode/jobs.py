@@ -19,12 +19,11 @@ from potnode.engine.engine import Engine
 from potnode.engine.state import EngineState
 from potnode.errors import NodeError
 from potnode.jobfile import JobFile, Pay, Search
+from potnode.rows import candidate_of
 from potnode.spec import work
 from potnode.spec.hashing import sha256
 from potnode.spec.manifest import Manifest, check_job, check_manifest, encode_manifest
 from potnode.spec.params import JobParams
-from potnode.spec.record import MinerRow, TemplateRow
-from potnode.store.rows import ShareRow
 from potnode.store.store import Store
 from potnode.trainer import Candidate, Trainer
 
@@ -168,7 +167,7 @@ def resume(
             counted=counted,
             next_head=head_after,
         )
-    return trainer, trainer.restore(_candidate(row) for row in store.pending_shares(job.job_id))
+    return trainer, trainer.restore(map(candidate_of, store.pending_shares(job.job_id)))
 
 
 def _past(store: Store, job: ChainJob, closed: int) -> tuple[dict[int, bytes], dict[bytes, int]]:
@@ -183,23 +182,3 @@ def _past(store: Store, job: ChainJob, closed: int) -> tuple[dict[int, bytes], d
         heads[step + 1] = view.head
         counted.update((proof.hash, step) for proof in store.step_proofs(job.job_id, step))
     return heads, counted
-
-
-def _candidate(row: ShareRow) -> Candidate:
-    return Candidate(
-        hash=row.hash,
-        work_step=row.work_step,
-        template=TemplateRow(
-            age=0,
-            prev_hash_le=row.template.prev_hash_le,
-            nbits_le=row.template.nbits_le,
-            script_at=row.template.script_at,
-            coinbase=row.template.coinbase,
-            branch=row.template.branch,
-        ),
-        miner=MinerRow(row.miner, row.bits, row.script),
-        extranonce=row.extranonce,
-        version_le=row.version_le,
-        ntime_le=row.ntime_le,
-        nonce_le=row.nonce_le,
-    )

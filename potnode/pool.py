@@ -19,9 +19,10 @@ from typing import Any, Protocol
 
 from potnode.clock import Clock
 from potnode.pace import Pace
+from potnode.rows import share_row
 from potnode.spec.record import MinerRow, TemplateRow
 from potnode.store.errors import StoreError
-from potnode.store.rows import ShareRow, TemplateRecord
+from potnode.store.rows import ShareRow
 from potnode.trainer import Admission, Candidate, Trainer
 from potnode.work.address import account_of, address_bytes
 from potnode.work.jobs import Commitment, WorkTag, build_job, template_row
@@ -161,7 +162,13 @@ class TrainingPool:
             self._on_share()
             return
         try:
-            stored = self._store.add_share(self._row(candidate, share.worker))
+            row = share_row(
+                candidate,
+                self._trainer.job_id,
+                worker=share.worker,
+                received_at=self._clock.time_ns(),
+            )
+            stored = self._store.add_share(row)
         except StoreError as error:
             self._not_stored(candidate, error, answer)
             return
@@ -225,30 +232,6 @@ class TrainingPool:
     def _refuse(self, reject: Reject, reason: str, answer: Answer) -> None:
         self.refused[reason] += 1
         answer(reject)
-
-    def _row(self, candidate: Candidate, worker: str) -> ShareRow:
-        template = candidate.template
-        return ShareRow(
-            hash=candidate.hash,
-            job_id=self._trainer.job_id,
-            work_step=candidate.work_step,
-            miner=candidate.miner.miner,
-            worker=worker,
-            bits=candidate.miner.bits,
-            script=candidate.miner.script,
-            template=TemplateRecord(
-                prev_hash_le=template.prev_hash_le,
-                nbits_le=template.nbits_le,
-                script_at=template.script_at,
-                coinbase=template.coinbase,
-                branch=template.branch,
-            ),
-            extranonce=candidate.extranonce,
-            version_le=candidate.version_le,
-            ntime_le=candidate.ntime_le,
-            nonce_le=candidate.nonce_le,
-            received_at=self._clock.time_ns(),
-        )
 
 
 class PoolSwitch:

@@ -6,8 +6,8 @@ settles by itself: it costs gas that only those who are paid should decide to sp
 
 from __future__ import annotations
 
-from potnode.chain.contract import decode_result, encode_call
-from potnode.chain.reader import read_job, read_steps, step_info
+from potnode.chain.contract import encode_call
+from potnode.chain.reader import credits_of, read_job, read_steps, step_info
 from potnode.chain.rpc import RpcLedger
 from potnode.chain.sender import Sender
 
@@ -43,8 +43,7 @@ def withdraw(ledger: RpcLedger, sender: Sender, token: bytes, to: bytes) -> int:
     Returns:
         The amount, 0 where there was none and nothing was sent.
     """
-    call = encode_call("credits", token, sender.address)
-    amount = int(decode_result("credits", ledger.call(call))[0])
+    amount = credits_of(ledger, token, sender.address)
     if amount:
         sender.execute("a withdrawal", ledger.contract, encode_call("withdraw", token, to))
     return amount

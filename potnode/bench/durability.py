@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from potnode.jobs import digits_draft
+from potnode.rows import template_record
 from potnode.spec.params import encode_params
 from potnode.store.rows import JobRow, ShareRow, TemplateRecord
 from potnode.store.store import Store
@@ -24,14 +25,7 @@ def durable_shares_per_s(count: int, in_flight: int) -> float:
         Store(f"sqlite:///{Path(directory) / 'bench.sqlite'}") as store,
     ):
         job = _job(store)
-        row = template_row(Standalone(job).current(0))
-        template = TemplateRecord(
-            prev_hash_le=row.prev_hash_le,
-            nbits_le=row.nbits_le,
-            script_at=row.script_at,
-            coinbase=row.coinbase,
-            branch=row.branch,
-        )
+        template = template_record(template_row(Standalone(job).current(0)))
         waiting: deque[Future[bool]] = deque()
         started = time.perf_counter()
         for number in range(count):

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from potnode.audit.auditor import Auditor
-from potnode.chain.contract import encode_create_job, encode_record, head_after
+from potnode.chain.contract import encode_record, head_after
 from potnode.chain.embedded import EmbeddedChain
 from potnode.chain.keys import Key
+from potnode.chain.recorder import create_job
 from potnode.chain.rpc import Connection, EmbeddedTransport, RpcLedger
 from potnode.chain.sender import Sender, deploy
 from potnode.data.catalog import Catalog
@@ -28,7 +29,6 @@ from potnode.jobs import digits_draft
 from potnode.spec import work
 from potnode.spec.hashing import be32
 from potnode.spec.manifest import decode_manifest
-from potnode.spec.params import job_id
 from potnode.spec.record import MinerRow
 from potnode.trainer import Candidate, Trainer
 from potnode.work.jobs import Commitment, WorkTag, build_job, template_row
@@ -79,11 +79,7 @@ def measure_job(steps: int) -> JobFigures:
 def _measure(ledger: RpcLedger, sender: Sender, key: Key, steps: int) -> JobFigures:
     draft = digits_draft(key.address, steps=steps)
     params = replace(draft.params, min_bits=MIN_BITS)
-    escrow = params.step_limit * params.pot_per_step
-    sender.execute(
-        "the job", ledger.contract, encode_create_job(params, draft.manifest), value=escrow
-    )
-    identity = job_id(ledger.chain.chain_id, ledger.contract, params)
+    identity = create_job(ledger, sender, params, draft.manifest)
     engine = Engine(decode_manifest(draft.manifest), digits())
     trainer = Trainer(identity, params, engine, next_head=head_after)
     computing = recording = 0.0

@@ -101,26 +101,8 @@ class Recorder:
         self._reverts: dict[tuple[bytes, int], int] = {}
 
     def create_job(self, params: JobParams, manifest: bytes) -> bytes:
-        """Create a job, unless it exists; its 32-byte id. The sender must be its owner.
-
-        Repeating is safe: the id follows from the parameters, and the contract creates it once. The
-        escrow goes along in the native coin; for a token the contract must have been approved
-        before. Raises RecordRefused, ChainUnavailable, TransactionRejected.
-        """
-        identity = job_id(self._chain.chain_id, self._ledger.contract, params)
-        if job_state(self._ledger, identity) is not None:
-            return identity
-        native = not any(params.token)
-        escrow = params.step_limit * (params.pot_per_step + params.operator_fee) if native else 0
-        try:
-            self._sender.execute(
-                "the job", self._ledger.contract, encode_create_job(params, manifest), value=escrow
-            )
-        except RecordRefused:
-            # An earlier attempt's transaction may have come first.
-            if job_state(self._ledger, identity) is None:
-                raise
-        return identity
+        """Create a job with the recorder's key; see the function of this name."""
+        return create_job(self._ledger, self._sender, params, manifest)
 
     def step_once(self) -> Progress:
         """Do what can be done now, without waiting.
@@ -313,6 +295,29 @@ class Recorder:
     def _mark_mined(self, item: OutboxItem, tx_hash: bytes, block_number: int) -> None:
         self._outbox.mark_mined(item.job_id, item.step, tx_hash=tx_hash, block_number=block_number)
         self._reverts.pop((item.job_id, item.step), None)
+
+
+def create_job(ledger: Ledger, sender: Sender, params: JobParams, manifest: bytes) -> bytes:
+    """Create a job, unless it exists; its 32-byte id. The sender must be its owner.
+
+    Repeating is safe: the id follows from the parameters, and the contract creates it once. The
+    escrow goes along in the native coin; for a token the contract must have been approved
+    before. Raises RecordRefused, ChainUnavailable, TransactionRejected.
+    """
+    identity = job_id(ledger.chain.chain_id, ledger.contract, params)
+    if job_state(ledger, identity) is not None:
+        return identity
+    native = not any(params.token)
+    escrow = params.step_limit * (params.pot_per_step + params.operator_fee) if native else 0
+    try:
+        sender.execute(
+            "the job", ledger.contract, encode_create_job(params, manifest), value=escrow
+        )
+    except RecordRefused:
+        # An earlier attempt's transaction may have come first.
+        if job_state(ledger, identity) is None:
+            raise
+    return identity
 
 
 def _named(item: OutboxItem) -> str:

@@ -31,10 +31,9 @@ def job_create(
 ) -> None:
     """Create a job on the chain, owned and operated by this data directory's key."""
     from potnode.access import catalog, operator_key, writing_chain
-    from potnode.chain.contract import encode_create_job
+    from potnode.chain.recorder import create_job
     from potnode.jobfile import read_job_file
     from potnode.jobs import draft
-    from potnode.spec.params import job_id
 
     chosen = settings(config, data_dir)
     wanted = read_job_file(file)
@@ -42,14 +41,7 @@ def job_create(
     operator = operator_key(chosen).address
     made = draft(wanted, dataset, owner=operator, operator=operator)
     with writing_chain(chosen) as chain:
-        escrow = made.params.step_limit * (made.params.pot_per_step + made.params.operator_fee)
-        chain.sender.execute(
-            "the job",
-            chain.ledger.contract,
-            encode_create_job(made.params, made.manifest),
-            value=0 if any(made.params.token) else escrow,
-        )
-        identity = job_id(chain.ledger.chain.chain_id, chain.ledger.contract, made.params).hex()
+        identity = create_job(chain.ledger, chain.sender, made.params, made.manifest).hex()
     show({"job": identity}, as_json=as_json, text=identity)
 
 

@@ -1,0 +1,42 @@
+"""Rows: what is stored of a share gives back the candidate it was."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from potnode.rows import candidate_of, share_row
+from potnode.spec.record import MinerRow, TemplateRow
+from potnode.trainer import Candidate
+
+
+def _bytes(size: int) -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=size, max_size=size)
+
+
+CANDIDATES = st.builds(
+    Candidate,
+    hash=_bytes(32),
+    work_step=st.integers(0, 2**32 - 1),
+    template=st.builds(
+        TemplateRow,
+        age=st.just(0),
+        prev_hash_le=_bytes(32),
+        nbits_le=_bytes(4),
+        script_at=st.integers(0, 2**16 - 1),
+        coinbase=st.binary(max_size=755),
+        branch=st.lists(_bytes(32), max_size=16).map(tuple),
+    ),
+    miner=st.builds(MinerRow, _bytes(20), st.integers(0, 255), st.binary(max_size=252)),
+    extranonce=_bytes(16),
+    version_le=_bytes(4),
+    ntime_le=_bytes(4),
+    nonce_le=_bytes(4),
+)
+
+
+@given(CANDIDATES)
+def test_a_row_gives_the_candidate_back(candidate: Candidate) -> None:
+    row = share_row(candidate, bytes(32), worker="s9", received_at=7)
+    assert candidate_of(row) == candidate
+    assert (row.job_id, row.worker, row.received_at) == (bytes(32), "s9", 7)
