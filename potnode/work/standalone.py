@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from potnode.spec.hashing import sha256d
+from potnode.spec.parent import standalone_parent
 from potnode.work.template import Template, build_coinbase, height_script
 
 # BIP9 version with all of BIP320's rolling bits zero.
 VERSION = 0x20000000
-# The easiest target a header can claim on mainnet; nothing compares a share with it.
-NBITS = 0x1D00FFFF
+# About mainnet's difficulty of 2025, 1.4e14. The pool compares no share with it, but miners do:
+# cgminer (cgminer.c, update_work_stats) counts a share that meets its job's nbits as a found block.
+# With mainnet's easiest, difficulty 1, that would be all an ASIC finds.
+NBITS = 0x17020000
 TAG = b"/potnode/"
 
 
@@ -32,7 +34,7 @@ class Standalone:
         """The template at `now`; only its time ever changes."""
         return Template(
             version=VERSION,
-            prev_hash_le=sha256d(b"potnode/standalone" + self.job_id),
+            prev_hash_le=standalone_parent(self.job_id),
             nbits=NBITS,
             ntime=now,
             coinbase=build_coinbase(height_script(0) + TAG, []),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potnode.spec import work
+from potnode.spec.parent import compact_target, standalone_parent
 from potnode.spec.record import MinerRow
 from potnode.work.address import account_of, address_bytes
 from potnode.work.jobs import Commitment, WorkTag, build_job, template_row
@@ -76,6 +77,15 @@ def test_standalone_templates_differ_by_job_and_stay_the_same_over_time() -> Non
     assert first.prev_hash_le == later.prev_hash_le
     assert template_row(first) == template_row(later)
     assert first.prev_hash_le != Standalone(b"b" * 32).current(1).prev_hash_le
+
+
+def test_a_standalone_template_has_the_parent_that_is_none_and_no_easy_target() -> None:
+    template = Standalone(b"a" * 32).current(1)
+    assert template.prev_hash_le == standalone_parent(b"a" * 32)
+    assert template.network_target == 0
+    # Harder than any share a miner is given, so that firmware takes none for a block.
+    difficulty = work.target(32) / compact_target(template.nbits)
+    assert 1.4e14 < difficulty < 1.5e14
 
 
 @pytest.mark.parametrize(
