@@ -167,6 +167,7 @@ class TrainingPool:
                 self._trainer.job_id,
                 worker=share.worker,
                 received_at=self._clock.time_ns(),
+                is_block=share.is_block,
             )
             stored = self._store.add_share(row)
         except StoreError as error:

@@ -21,8 +21,14 @@ def template_record(template: TemplateRow) -> TemplateRecord:
     )
 
 
-def share_row(candidate: Candidate, job_id: bytes, *, worker: str, received_at: int) -> ShareRow:
-    """An admitted candidate as it is stored. received_at: nanoseconds since 1970 UTC."""
+def share_row(
+    candidate: Candidate, job_id: bytes, *, worker: str, received_at: int, is_block: bool
+) -> ShareRow:
+    """An admitted candidate as it is stored.
+
+    Args:
+        received_at: nanoseconds since 1970 UTC. is_block: its hash met the parent chain's target.
+    """
     return ShareRow(
         hash=candidate.hash,
         job_id=job_id,
@@ -37,6 +43,7 @@ def share_row(candidate: Candidate, job_id: bytes, *, worker: str, received_at: 
         ntime_le=candidate.ntime_le,
         nonce_le=candidate.nonce_le,
         received_at=received_at,
+        is_block=is_block,
     )
 
 

@@ -137,6 +137,14 @@ async def world() -> World:
     return World()
 
 
+async def test_a_share_that_is_a_block_is_stored_as_one(world: World) -> None:
+    view = world.join()
+    for nonce, is_block in ((1, False), (2, True)):
+        share = replace(make_share(world.job(view), nonce), is_block=is_block)
+        world.pool.submit(share, view, world.answers.append)
+    assert [row.is_block for row in world.store.rows] == [False, True]
+
+
 async def test_true_means_on_disk(world: World) -> None:
     view = world.join()
     share = world.submit(view, world.job(view), 1)

@@ -35,8 +35,9 @@ CANDIDATES = st.builds(
 )
 
 
-@given(CANDIDATES)
-def test_a_row_gives_the_candidate_back(candidate: Candidate) -> None:
-    row = share_row(candidate, bytes(32), worker="s9", received_at=7)
+@given(CANDIDATES, st.booleans())
+def test_a_row_gives_the_candidate_back(candidate: Candidate, is_block: bool) -> None:
+    row = share_row(candidate, bytes(32), worker="s9", received_at=7, is_block=is_block)
     assert candidate_of(row) == candidate
     assert (row.job_id, row.worker, row.received_at) == (bytes(32), "s9", 7)
+    assert row.is_block is is_block

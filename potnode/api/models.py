@@ -147,7 +147,9 @@ class Proof(_Model):
     bits: Bits
     difficulty: float
     work_step: Count = Field(description="The step the share commits to.")
-    script: HexBytes = Field(description="Payout script in the coinbase; mostly empty.")
+    script: HexBytes = Field(
+        description="The miner's own payout script in the coinbase; empty where it has none there."
+    )
     template_id: Hex32
     extranonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] = Field(
         description="counter | extranonce1 | extranonce2."
@@ -155,6 +157,13 @@ class Proof(_Model):
     version: Word
     ntime: Word
     nonce: Word
+    parent: Hex32 | None = Field(
+        description="The block it was mined on, in display order; null for standalone work, which "
+        "is on none."
+    )
+    is_block: bool = Field(
+        description="Whether it met the parent chain's target too when it came: a block."
+    )
     received_at: datetime
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from potnode.api.models import Proof, Step, StepEntry, Template, Validation
+from potnode.spec.parent import standalone_parent
 from potnode.store.rows import ProofView, StepView, TemplateRecord
 
 # Losses are recorded in 1/256 bit (docs/protocol.md section 3).
@@ -22,9 +23,9 @@ def address(value: bytes) -> str:
     return "0x" + value.hex()
 
 
-def display(share_hash: bytes) -> str:
-    """A share's hash in display order."""
-    return share_hash[::-1].hex()
+def display(hash_: bytes) -> str:
+    """The hash of a share or block in display order."""
+    return hash_[::-1].hex()
 
 
 def difficulty(bits: int) -> float:
@@ -60,8 +61,17 @@ def proof_fields(view: ProofView) -> dict[str, object]:
         "version": view.version_le[::-1].hex(),
         "ntime": view.ntime_le[::-1].hex(),
         "nonce": view.nonce_le[::-1].hex(),
+        "parent": parent(view),
+        "is_block": view.is_block,
         "received_at": moment(view.received_at),
     }
+
+
+def parent(view: ProofView) -> str | None:
+    """The block a share was mined on, in display order; None where there is none."""
+    if view.prev_hash_le == standalone_parent(view.job_id):
+        return None
+    return display(view.prev_hash_le)
 
 
 def proof(view: ProofView) -> Proof:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Table,
     TypedColumns,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -88,6 +90,7 @@ class ShareColumns(TypedColumns):
     received_at = Column(BigInteger, nullable=False)
     status = Column(String(8), nullable=False)
     step: Named[int | None] = Column(BigInteger)
+    is_block = Column(Boolean, nullable=False, server_default=false())
 
 
 class StepColumns(TypedColumns):

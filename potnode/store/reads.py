@@ -89,6 +89,7 @@ def pending_shares(connection: Connection, job_id: bytes) -> tuple[ShareRow, ...
                 ntime_le=row.ntime_le,
                 nonce_le=row.nonce_le,
                 received_at=row.received_at,
+                is_block=row.is_block,
             )
         )
     return tuple(found)
@@ -166,12 +167,14 @@ def _proofs() -> Select[*tuple[Any, ...]]:
     return (
         select(
             shares,
+            templates.c.prev_hash_le,
             entries.c.index,
             entries.c.loss,
             entries.c.coefficient,
             outbox.c.tx_hash,
             outbox.c.block_number,
         )
+        .join(templates, templates.c.template_id == shares.c.template_id)
         .outerjoin(entries, entries.c.hash == shares.c.hash)
         .outerjoin(
             outbox, (outbox.c.job_id == entries.c.job_id) & (outbox.c.step == entries.c.step)

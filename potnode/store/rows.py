@@ -144,6 +144,7 @@ class ShareRow:
     `script` the payout script (0..252 bytes), `extranonce` the 16 bytes counter4 | extranonce1_4 |
     extranonce2_8; the three header fields have 4 bytes each, after rolling. `received_at` is in ns
     since 1970 UTC; `worker` is printable, at most 128 characters, "" if the miner gave none.
+    `is_block`: the hash also met the parent chain's target when it came.
     """
 
     hash: bytes
@@ -159,6 +160,7 @@ class ShareRow:
     ntime_le: bytes
     nonce_le: bytes
     received_at: int
+    is_block: bool = False
 
     def __post_init__(self) -> None:
         require_length("share.hash", self.hash, 32)
@@ -279,8 +281,9 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofView:
-    """One share as readers see it. From `step` on, None until it is known; `tx_hash` and
-    `block_number` belong to the transaction that records the step."""
+    """One share as readers see it. `prev_hash_le` is its template's, `is_block` as in `ShareRow`.
+    From `step` on, None until it is known; `tx_hash` and `block_number` belong to the transaction
+    that records the step."""
 
     hash: bytes
     job_id: bytes
@@ -290,11 +293,13 @@ class ProofView:
     bits: int
     script: bytes
     template_id: bytes
+    prev_hash_le: bytes
     extranonce: bytes
     version_le: bytes
     ntime_le: bytes
     nonce_le: bytes
     received_at: int
+    is_block: bool
     status: ShareStatus
     step: int | None
     index: int | None

@@ -152,6 +152,7 @@ def add_shares(connection: Connection, rows: Sequence[ShareRow]) -> list[bool]:
                 "nonce_le": row.nonce_le,
                 "received_at": row.received_at,
                 "status": "pending",
+                "is_block": row.is_block,
             }
             for arrival, row in enumerate(fresh, last + 1)
         ],

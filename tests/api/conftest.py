@@ -25,6 +25,7 @@ from potnode.spec import work
 from potnode.spec.hashing import sha256
 from potnode.spec.manifest import decode_manifest
 from potnode.spec.params import encode_params
+from potnode.spec.parent import standalone_parent
 from potnode.spec.record import MinerRow, StepRecord, encode_record, verify_work
 from potnode.store import (
     Checkpoint,
@@ -38,10 +39,14 @@ from potnode.store import (
 )
 from stratum.errors import RejectCode
 from stratum.server import Counters, MinerView
-from tests.builders import MINER, Job, make_job, make_record
+from tests.builders import MINER, Job, make_job, make_record, make_template
 
 RECORDED = 5
 """Steps of the first job that are on the chain; one more is closed and on its way."""
+STANDALONE_STEP = 2
+"""All other steps were mined on a block."""
+BLOCK = (1, 2)
+"""Step and place of the share that the pool took for a block."""
 BITS = 4
 NOW_NS = 1_700_000_000_123_456_789
 OTHER_MINER = bytes.fromhex("22" * 20)
@@ -151,7 +156,10 @@ def _build(chain: EmbeddedChain, store: Store, key: Key) -> World:
     waiting: list[bytes] = []
     state = initial(decode_manifest(first.manifest)).to_bytes()
     for step in range(RECORDED + 1):
-        record = make_record(first.params, job_id, step, heads, miners=miners)
+        template = make_template()
+        if step == STANDALONE_STEP:
+            template = replace(template, prev_hash_le=standalone_parent(job_id))
+        record = make_record(first.params, job_id, step, heads, miners=miners, templates=[template])
         step_hashes = _add_shares(store, record, heads)
         heads.append(work.next_head(heads[-1], encode_record(record)))
         if step == RECORDED:  # acknowledged meanwhile: the last of them expires with this step
@@ -173,7 +181,7 @@ def _add_shares(store: Store, record: StepRecord, heads: list[bytes]) -> list[by
     """The record's entries as a pool stores them when they come in; their hashes."""
     commitment = work.work_id(record.job_id, record.step, heads[record.step])
     hashes = verify_work(record, lambda _: commitment)
-    for hash_, entry in zip(hashes, record.entries, strict=True):
+    for index, (hash_, entry) in enumerate(zip(hashes, record.entries, strict=True)):
         row, miner = record.templates[entry.template], record.miners[entry.miner]
         template = TemplateRecord(
             prev_hash_le=row.prev_hash_le,
@@ -196,6 +204,7 @@ def _add_shares(store: Store, record: StepRecord, heads: list[bytes]) -> list[by
             ntime_le=entry.ntime_le,
             nonce_le=entry.nonce_le,
             received_at=NOW_NS,
+            is_block=(record.step, index) == BLOCK,
         )
         assert store.add_share(share).result()
     return hashes

@@ -6,9 +6,17 @@ import pytest
 from starlette.testclient import TestClient
 
 from potnode.chain.errors import ChainUnavailable
-from potnode.spec.hashing import sha256d
+from potnode.spec.hashing import sha256, sha256d
 from potnode.store import Store
-from tests.api.conftest import BITS, OTHER_MINER, RECORDED, FakeNode, World
+from tests.api.conftest import (
+    BITS,
+    BLOCK,
+    OTHER_MINER,
+    RECORDED,
+    STANDALONE_STEP,
+    FakeNode,
+    World,
+)
 from tests.builders import MINER
 
 UNKNOWN = "ab" * 32
@@ -48,6 +56,25 @@ def test_every_proof_carries_the_header_it_stands_for(client: TestClient, world:
         assert header[:4] == bytes.fromhex(proof["version"])[::-1]
         assert header[4:36] == bytes.fromhex(proof["template"]["prev_hash"])
         assert header[72:76] == bytes.fromhex(proof["template"]["nbits"])[::-1]
+
+
+def test_a_proof_says_on_which_block_it_was_mined(client: TestClient, world: World) -> None:
+    for step, hashes in enumerate(world.hashes):
+        for hash_ in hashes:
+            proof = get(client, "/" + shown(hash_))
+            header = bytes.fromhex(proof["header"])
+            if step == STANDALONE_STEP:
+                assert proof["parent"] is None
+            else:
+                assert proof["parent"] == shown(header[4:36]) == shown(sha256(b"parent"))
+
+
+def test_a_share_that_was_a_block_is_marked(client: TestClient, world: World) -> None:
+    step, index = BLOCK
+    marked = [proof["hash"] for proof in all_items(client, "limit=1000") if proof["is_block"]]
+    assert marked == [shown(world.hashes[step][index])]
+    assert get(client, "/" + marked[0])["is_block"] is True
+    assert get(client, "/" + shown(world.hashes[step][index + 1]))["is_block"] is False
 
 
 class _Forgetful:

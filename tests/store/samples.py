@@ -64,6 +64,7 @@ def share(
         ntime_le=n.to_bytes(4, "little"),
         nonce_le=digest("nonce", n)[:4],
         received_at=1_700_000_000_000_000_000 + n,
+        is_block=n % 5 == 2,
     )
 
 

@@ -6,7 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
@@ -57,7 +59,13 @@ def _definitions(connection: Connection) -> dict[str, list[str]]:
     rows = connection.exec_driver_sql(
         "SELECT name, sql FROM sqlite_master WHERE sql NOT NULL AND tbl_name != 'alembic_version'"
     )
-    return {name: sorted(part.rstrip(" ,\n)") for part in sql.split("\n\t")) for name, sql in rows}
+    # What a migration adds to a table stands in no line of its own.
+    return {
+        name: sorted(
+            part.strip(" \n\t)") for part in sql.replace("\n\t", ",").split(",") if part.strip()
+        )
+        for name, sql in rows
+    }
 
 
 def test_every_migration_compiles_for_postgresql() -> None:
@@ -73,6 +81,7 @@ def test_every_migration_compiles_for_postgresql() -> None:
     statements = written.getvalue()
     for table in metadata.tables:
         assert f"CREATE TABLE {table} (" in statements
+    assert "ALTER TABLE shares ADD COLUMN is_block BOOLEAN DEFAULT false NOT NULL" in statements
     assert "BYTEA" in statements
     assert "BLOB" not in statements
 
@@ -107,6 +116,41 @@ def test_an_unmigrated_database_says_what_to_run(url: str) -> None:
     upgrade(url)
     Store(url).close()
     assert "mine" in _tables(url)
+
+
+def test_shares_of_before_are_no_blocks(url: str) -> None:
+    """The first schema with a share that a step counts, so that other tables point to it."""
+    _file(url).parent.mkdir()
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    _script(
+        url,
+        """
+        INSERT INTO jobs VALUES (zeroblob(32), 1, zeroblob(20), x'', x'', NULL, 'open', 1);
+        INSERT INTO templates VALUES (zeroblob(32), zeroblob(32), x'ffff001d', 0, x'', x'');
+        INSERT INTO shares VALUES (zeroblob(32), 1, zeroblob(32), 0, zeroblob(20), 'rig', 14, x'',
+            zeroblob(32), zeroblob(16), zeroblob(4), zeroblob(4), zeroblob(4), 7, 'pending', 0);
+        INSERT INTO steps
+            VALUES (zeroblob(32), 0, zeroblob(32), zeroblob(32), x'', zeroblob(32), NULL, NULL, 8);
+        INSERT INTO entries VALUES (zeroblob(32), 0, 0, zeroblob(32), 5, -1);
+        INSERT INTO outbox (job_id, step, status) VALUES (zeroblob(32), 0, 'new');
+        """,
+    )
+    with pytest.raises(DatabaseTooOld) as caught:
+        Store(url)
+    assert caught.value.found == "0001"
+    assert upgrade(url) == head_revision()
+    with Store(url) as store:
+        proof = store.proof(bytes(32))
+        assert proof is not None
+        assert proof.is_block is False
+        assert (proof.worker, proof.step, proof.loss) == ("rig", 0, 5)
 
 
 def test_a_newer_database_is_left_alone(url: str) -> None:

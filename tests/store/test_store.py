@@ -90,9 +90,24 @@ def test_a_share_comes_back_as_it_was(store: Store) -> None:
     assert proof is not None
     assert proof.status is ShareStatus.PENDING
     assert (proof.step, proof.index, proof.loss, proof.tx_hash) == (None, None, None, None)
+    assert proof.prev_hash_le == rows[7].template.prev_hash_le
     assert store.template(proof.template_id) == rows[7].template
     assert store.template(digest("unknown")) is None
     assert store.proof(digest("unknown")) is None
+
+
+def test_blocks_stay_marked_whatever_becomes_of_the_share(store: Store, url: str) -> None:
+    hashes = fill(store, 12)
+    blocks = {share(n).hash for n in range(12) if share(n).is_block}
+    close_step(store, 0, hashes[:8], expired=hashes[8:10])
+    store.close()
+    with Store(url) as again:
+        proofs = again.proofs(limit=100).items
+        assert {proof.hash for proof in proofs if proof.is_block is True} == blocks
+        assert {proof.hash for proof in proofs if proof.is_block is False} == set(hashes) - blocks
+        assert {row.hash for row in again.pending_shares(JOB_ID) if row.is_block} == blocks & set(
+            hashes[10:]
+        )
 
 
 def test_one_hash_is_one_share_in_other_clothes_too(store: Store, url: str) -> None:
