@@ -152,6 +152,7 @@ class Auditor:
         report.spec_steps = replay.spec_steps
         report.state, report.state_root = replay.state, replay.root
         report.validation = replay.validation
+        report.parents = replay.parents
 
     def _kept(self, job_id: bytes, block: int) -> _Kept:
         def view(name: str, *arguments: object, decode: Callable[[bytes], T]) -> T:

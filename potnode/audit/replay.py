@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from potnode.audit.parents import Parents
 from potnode.audit.report import Finding
 from potnode.audit.slow import recompute
 from potnode.data.dataset import Dataset
@@ -44,6 +45,7 @@ class Rules:
 class Truth:
     """What follows from a record's shares: H of each, ascending, and the state after the step."""
 
+    record: StepRecord
     hashes: list[bytes]
     state: EngineState
     root: bytes
@@ -54,6 +56,7 @@ class Replay:
     """Where a job stands before `step`, all of it recomputed from the first step on.
 
     head, state, root: before `step`. validation: the last one recorded, None before the first.
+    parents: of the shares of all steps before.
     """
 
     def __init__(self, rules: Rules, state: EngineState, root: bytes) -> None:
@@ -64,6 +67,7 @@ class Replay:
         self.root = root
         self.validation: Validation | None = None
         self.spec_steps = 0
+        self.parents = Parents()
         self._heads: dict[int, bytes] = {0: work.head_zero(rules.job_id)}
         self._counted: dict[bytes, int] = {}
 
@@ -108,6 +112,7 @@ class Replay:
     def advance(self, truth: Truth, head: bytes) -> None:
         """Move past a step that is right; `head` is the head after it."""
         self._counted.update(dict.fromkeys(truth.hashes, self.step))
+        self.parents.count(truth.record, truth.hashes)
         self.step += 1
         self.state, self.root = truth.state, truth.root
         self.validation = truth.validation or self.validation
@@ -176,7 +181,7 @@ class Replay:
                     f"this machine's engine and the specification disagree: {', '.join(wrong)}"
                 )
                 differences.append(("engine", problem))
-        return Truth(hashes, state, root, figures), differences
+        return Truth(record, hashes, state, root, figures), differences
 
 
 def _rows_without_work(record: StepRecord, work_of_age: Callable[[int], bytes]) -> Iterator[str]:

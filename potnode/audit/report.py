@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from potnode.audit.parents import Parents
 from potnode.engine.state import EngineState
 from potnode.spec.record import Validation
 
@@ -50,7 +51,7 @@ class AuditReport:
     passed: there is no finding. steps, shares: checked and found right. state_root: rebuilt, 32
     bytes, after the last right step; None before the initial one was rebuilt. spec_steps: steps
     whose losses the specification recomputed too. state, manifest bytes: to export the rebuilt
-    model. history: None where the job could not be read.
+    model. history: None where the job could not be read. parents: of the right steps' shares.
     """
 
     job_id: bytes
@@ -65,6 +66,7 @@ class AuditReport:
     state: EngineState | None = None
     manifest: bytes = b""
     history: History | None = None
+    parents: Parents = field(default_factory=Parents)
 
     @property
     def passed(self) -> bool:
@@ -103,6 +105,7 @@ class AuditReport:
             lines.append(f"{self.spec_steps} steps recomputed by the specification as well")
         if self.accuracy is not None:
             lines.append(f"held-out accuracy {self.accuracy:.4f}")
+        lines += self.parents.lines()
         return "\n".join([*lines, *(f"  {finding}" for finding in self.findings)])
 
     def document(self) -> dict[str, Any]:
@@ -123,6 +126,7 @@ class AuditReport:
             "seconds": round(self.seconds, 3),
             "state_root": self.state_root.hex() if self.state_root else None,
             "accuracy": self.accuracy,
+            **self.parents.document(),
             "findings": [
                 {"step": f.step, "field": f.field, "problem": f.problem} for f in self.findings
             ],

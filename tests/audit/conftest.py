@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,7 +14,10 @@ from potnode.audit.report import AuditReport
 from potnode.chain.embedded import EmbeddedChain
 from potnode.chain.keys import Key
 from potnode.chain.ports import Ledger
+from potnode.cli import main
 from tests.audit.operating import STEPS, Operated, Operator, tiny_dataset
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +55,27 @@ def quick_engine(monkeypatch: pytest.MonkeyPatch, operator: Operator) -> None:
 
 def audit(operator: Operator, job_id: bytes, ledger: Ledger | None = None) -> AuditReport:
     return Auditor(ledger or operator.ledger, operator.catalog, threads=1).audit(job_id)
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], operator: Operator
+) -> Run:
+    """`potnode ARGUMENTS`: exit status, standard output, standard error."""
+    monkeypatch.setenv("POTNODE_DATASETS", str(operator.folder))
+    monkeypatch.setenv("POTNODE_ENGINE__THREADS", "1")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["potnode", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), said.out, said.err
+
+    return call
+
+
+def where(operator: Operator, url: str) -> list[str]:
+    return ["--rpc", url, "--contract", "0x" + operator.ledger.contract.hex()]

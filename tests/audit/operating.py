@@ -172,7 +172,7 @@ class Operated:
             (plain_template(), PLAIN, late),
         ]
         return [
-            self._mine(*kind)
+            self.mine(*kind)
             for kind, _ in zip(itertools.cycle(kinds), range(self.params.population))
         ]
 
@@ -206,7 +206,15 @@ class Operated:
             self.trainer.admit(candidate, durable=True)
         self.close()
 
-    def _mine(self, template: TemplateRow, miner: MinerRow, work_step: int) -> Candidate:
+    def mine(
+        self,
+        template: TemplateRow,
+        miner: MinerRow,
+        work_step: int,
+        *,
+        accept: Callable[[bytes], bool] = lambda _: True,
+    ) -> Candidate:
+        """A share of a step's work; `accept` is one more condition on its hash."""
         heads = [work.head_zero(self.job_id), *(step.head for step in self.closed)]
         commitment = work.work_id(self.job_id, work_step, heads[work_step])
         marker = work.marker(commitment, miner.miner, miner.bits)
@@ -226,7 +234,7 @@ class Operated:
         for number in itertools.count():
             nonce_le = number.to_bytes(4, "little")
             hash_ = work.share_hash(header[:76] + nonce_le)
-            if work.meets(hash_, miner.bits):
+            if work.meets(hash_, miner.bits) and accept(hash_):
                 return Candidate(
                     hash_, work_step, template, miner, extranonce, version_le, ntime_le, nonce_le
                 )

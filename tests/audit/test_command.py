@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +15,12 @@ import pytest
 from potnode.chain.embedded import EmbeddedChain
 from potnode.chain.keys import Key
 from potnode.chain.rpc import Connection, HttpTransport, RpcLedger
-from potnode.cli import main
 from potnode.engine.export import decode_model
-from tests.audit.conftest import audit
+from tests.audit.conftest import Run, audit, where
 from tests.audit.lying import STEP_DATA_AT, in_event_data, record_layout
 from tests.audit.operating import STEPS, Operated, Operator, tiny_dataset
 from tests.audit.serving import rpc_server
 from tests.chain.conftest import free_port
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], operator: Operator
-) -> Run:
-    """`potnode ARGUMENTS`: exit status, standard output, standard error."""
-    monkeypatch.setenv("POTNODE_DATASETS", str(operator.folder))
-    monkeypatch.setenv("POTNODE_ENGINE__THREADS", "1")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["potnode", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), said.out, said.err
-
-    return call
-
-
-def where(operator: Operator, url: str) -> list[str]:
-    return ["--rpc", url, "--contract", "0x" + operator.ledger.contract.hex()]
 
 
 def test_an_audit_over_http_is_the_same(
