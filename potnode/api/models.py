@@ -114,6 +114,7 @@ class StepEntry(_Model):
     bits: Bits
     loss: Count
     coefficient: int = Field(ge=-127, le=127)
+    is_block: bool = Field(description="As in `Proof`.")
 
 
 class StepDetail(Step):

@@ -131,5 +131,6 @@ def step_entry(view: ProofView) -> StepEntry:
             "bits": view.bits,
             "loss": view.loss,
             "coefficient": view.coefficient,
+            "is_block": view.is_block,
         }
     )

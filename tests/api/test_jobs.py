@@ -12,7 +12,7 @@ from potnode.spec.hashing import sha256
 from potnode.spec.manifest import decode_manifest
 from potnode.spec.record import encode_record
 from potnode.spec.work import next_head
-from tests.api.conftest import JUNK_MANIFEST, RECORDED, FakeNode, World
+from tests.api.conftest import BLOCK, JUNK_MANIFEST, RECORDED, FakeNode, World
 
 UNKNOWN = "ab" * 32
 
@@ -112,6 +112,7 @@ def test_a_step_has_its_record(client: TestClient, world: World) -> None:
             "bits": row.bits,
             "loss": record.entries[i].loss,
             "coefficient": i - 1,
+            "is_block": (1, i) == BLOCK,
         }
     receipt = world.ledger.chain.receipt(bytes.fromhex(step["transaction"]))
     assert receipt is not None
