@@ -201,6 +201,8 @@ class TrainingPool:
     def _current_work(self) -> _Work:
         trainer = self._trainer
         template = self._source.current(int(self._clock.time()))
+        if template is None:
+            raise LookupError("a standalone source always has a template")
         commitment = Commitment(trainer.job_id, trainer.step, trainer.head, trainer.work())
         return _Work(commitment, template, template_row(template))
 

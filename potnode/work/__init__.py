@@ -1,1 +1,1 @@
-"""Where block templates come from, and how a template becomes a miner's job."""
+"""Where block templates come from, how one becomes a miner's job, and where found blocks go."""

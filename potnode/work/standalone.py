@@ -39,3 +39,7 @@ class Standalone:
             ntime=now,
             coinbase=build_coinbase(height_script(0) + TAG, []),
         )
+
+    def problems(self) -> tuple[str, ...]:
+        """None: it depends on nothing."""
+        return ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from potnode.spec.work import EXTRANONCE_SIZE, MARKER_PREFIX
+from potnode.work.parent import ParentBlock
 
 COINBASE_VERSION = (2).to_bytes(4, "little")
 FINAL_SEQUENCE = b"\xff\xff\xff\xff"
@@ -24,6 +25,7 @@ class Template:
     prev_hash_le: 32 bytes as in the header. coinbase: stripped serialisation, holes zero.
     script_at: place of the miner's payout script, 0 for none. branch: siblings of the coinbase,
     32 bytes each. network_target: a hash at or below it is a block of the parent chain, 0 for none.
+    parent: the rest of that block, None for standalone work, which has nothing to submit.
     """
 
     version: int
@@ -34,13 +36,18 @@ class Template:
     script_at: int = 0
     branch: tuple[bytes, ...] = ()
     network_target: int = 0
+    parent: ParentBlock | None = None
 
 
 class TemplateSource(Protocol):
     """What the node needs of a source of templates."""
 
-    def current(self, now: int) -> Template:
-        """The template to mine on at `now` (Unix seconds)."""
+    def current(self, now: int) -> Template | None:
+        """The template to mine on at `now` (Unix seconds); None while there is none yet."""
+        ...
+
+    def problems(self) -> Sequence[str]:
+        """What an operator should know of: empty while all is well."""
         ...
 
 
@@ -54,12 +61,23 @@ def height_script(height: int) -> bytes:
     return bytes([len(number)]) + number
 
 
-def build_coinbase(script_sig_head: bytes, outputs: Sequence[tuple[int, bytes]]) -> bytes:
+def payout_place(script_sig_head: bytes) -> int:
+    """Where the first output's script stands in `build_coinbase(script_sig_head, ...)`.
+
+    That is `script_at` of a template whose first output pays each miner's own script.
+    """
+    # version, input count, outpoint, length, scriptSig with the extranonce's push, sequence,
+    # output count, value
+    return 4 + 1 + 36 + 1 + len(script_sig_head) + 1 + EXTRANONCE_SIZE + 4 + 1 + 8
+
+
+def build_coinbase(script_sig_head: bytes, outputs: Sequence[tuple[int, bytes | None]]) -> bytes:
     """A coinbase with empty holes: height and tag, extranonce, outputs, then the marker output.
 
     Args:
         script_sig_head: what precedes the extranonce push; at most 83 bytes.
-        outputs: value in satoshi and script of every output before the marker's.
+        outputs: value in satoshi and script of every output before the marker's; None leaves the
+            script and its length byte out, for the miner's own to be put there.
     """
     # The push opcode lets the scriptSig read as well-formed script: data of 16 bytes.
     script_sig = script_sig_head + bytes([EXTRANONCE_SIZE]) + bytes(EXTRANONCE_SIZE)
@@ -72,7 +90,11 @@ def build_coinbase(script_sig_head: bytes, outputs: Sequence[tuple[int, bytes]])
             bytes([len(script_sig)]) + script_sig,
             FINAL_SEQUENCE,
             bytes([len(all_outputs)]),
-            *(v.to_bytes(8, "little") + bytes([len(s)]) + s for v, s in all_outputs),
+            *(v.to_bytes(8, "little") + _with_length(s) for v, s in all_outputs),
             bytes(4),
         ]
     )
+
+
+def _with_length(script: bytes | None) -> bytes:
+    return b"" if script is None else bytes([len(script)]) + script
