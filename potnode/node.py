@@ -44,7 +44,7 @@ from potnode.store.rows import JobRow, JobStatus
 from potnode.store.store import Store
 from potnode.work.standalone import Standalone
 from stratum.errors import LocalProtocolError
-from stratum.server import Counters, MinerView, StratumServer
+from stratum.server import Counters, Listener, MinerView, StratumServer
 
 T = TypeVar("T")
 
@@ -226,7 +226,8 @@ class Node:
             await asyncio.to_thread(chain.close)
 
     async def _serve(self, parts: Parts) -> None:
-        await parts.server.start(self.settings.stratum.host, self.settings.stratum.port)
+        stratum = self.settings.stratum
+        await parts.server.start([Listener(host=stratum.host, port=stratum.port)])
         try:
             async with asyncio.TaskGroup() as group:
                 services = [

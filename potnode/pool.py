@@ -99,7 +99,7 @@ class TrainingPool:
 
     # What the server asks.
 
-    def account_of(self, user: str) -> str:
+    def account_of(self, user: str, password: str) -> str:
         """The payout address of a user name; Unauthorized with what to use instead."""
         return account_of(user)
 
@@ -117,6 +117,9 @@ class TrainingPool:
     def disconnected(self, miner: MinerView) -> None:
         """A miner is gone."""
         self._pace.leave(miner.connection_id)
+
+    def asked(self, miner: MinerView) -> None:
+        """A miner's wishes changed: its bits follow its share rate alone."""
 
     def job_for(self, miner: MinerView) -> Job | None:
         """The current work for one miner; None once the training job is finished."""
@@ -257,7 +260,7 @@ class PoolSwitch:
         """Agreed bits of a connection; None while no job is served."""
         return self._pool.bits(connection_id) if self._pool else None
 
-    def account_of(self, user: str) -> str:
+    def account_of(self, user: str, password: str) -> str:
         """As of the port."""
         return account_of(user)
 
@@ -270,6 +273,11 @@ class PoolSwitch:
         """As of the port."""
         if self._pool:
             self._pool.disconnected(miner)
+
+    def asked(self, miner: MinerView) -> None:
+        """As of the port."""
+        if self._pool:
+            self._pool.asked(miner)
 
     def job_for(self, miner: MinerView) -> Job | None:
         """As of the port."""

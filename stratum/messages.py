@@ -174,3 +174,42 @@ def encode_notification(method: str, params: list[Any]) -> bytes:
 def _reject_tail(reject: Reject) -> bytes:
     error = _encode([int(reject.code), reject.text, None])
     return b',"result":false,"error":' + error + b"}\n"
+
+
+class Outbox:
+    """Lines to send, in their order. A request without an id (`id_json` None) gets no answer."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def agree(self, id_json: bytes | None) -> None:
+        """Answer a request with true."""
+        if id_json is not None:
+            self._lines.append(encode_true(id_json))
+
+    def answer(self, id_json: bytes | None, result: object) -> None:
+        """Answer a request with any JSON value."""
+        if id_json is not None:
+            self._lines.append(encode_result(id_json, result))
+
+    def refuse(self, id_json: bytes | None, reject: Reject) -> None:
+        """Refuse a request."""
+        if id_json is not None:
+            self._lines.append(encode_reject(id_json, reject))
+
+    def notify(self, method: str, params: list[Any]) -> None:
+        """Say something nobody answers."""
+        self._lines.append(encode_notification(method, params))
+
+    def take(self) -> bytes:
+        """Return the bytes to send, each once."""
+        if not self._lines:
+            return b""
+        data = b"".join(self._lines)
+        self._lines.clear()
+        return data

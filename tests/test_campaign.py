@@ -263,7 +263,7 @@ async def test_a_flood_is_met_before_the_next_refresh(
     monkeypatch.setattr(module, "REFRESH_MAX", 3600.0)
     monkeypatch.setattr(module, "HURRY_SECONDS", 0.0)
     world.recorder.lag = OUTBOX_LIMIT  # nothing is taken from the queue
-    view = MinerView(1, "0x" + "ab" * 20, "", "cpuminer", None, 0, bytes(4), "peer")
+    view = MinerView(1, "0x" + "ab" * 20, "", "cpuminer", None, None, None, 0, bytes(4), "peer")
     world.pool.connected(view)
     running = asyncio.create_task(world.campaign.run())
     world.give(BACKLOG_STEPS * POPULATION)

@@ -108,6 +108,8 @@ def miner(number: int, agent: str) -> MinerView:
         worker="w",
         user_agent=agent,
         suggested_difficulty=None,
+        fixed_difficulty=None,
+        minimum_difficulty=None,
         version_mask=0,
         extranonce1=number.to_bytes(4, "big"),
         peer="127.0.0.1:1",
@@ -312,10 +314,10 @@ async def test_templates_follow_the_steps_only_when_refreshed(world: World) -> N
 
 def test_user_names() -> None:
     switch = PoolSwitch()
-    assert switch.account_of(ADDRESS.upper().replace("X", "x") + ".rig") == ADDRESS
+    assert switch.account_of(ADDRESS.upper().replace("X", "x") + ".rig", "x") == ADDRESS
     for wrong in ("", "bc1qxyz", "0x12", ADDRESS + "00"):
         with pytest.raises(Unauthorized):
-            switch.account_of(wrong)
+            switch.account_of(wrong, "x")
 
 
 async def test_the_switch_introduces_miners_to_each_job(world: World) -> None:

@@ -289,6 +289,8 @@ def miner(connection_id: int, address: bytes, worker: str) -> MinerView:
         worker=worker,
         user_agent="cpuminer/2.5",
         suggested_difficulty=None,
+        fixed_difficulty=None,
+        minimum_difficulty=None,
         version_mask=0,
         extranonce1=bytes(4),
         peer="203.0.113.9:5555",

@@ -19,7 +19,7 @@ from potnode.spec.work import MARKER_PREFIX, head_zero, marker, meets, target, w
 from stratum.difficulty import difficulty_from_bits
 from stratum.errors import Reject, RejectCode, Unauthorized
 from stratum.jobs import Job
-from stratum.server import Answer, MinerView, StratumServer
+from stratum.server import Answer, Listener, MinerView, StratumServer
 from stratum.shares import Share
 
 ME = "0x" + "ab" * 20
@@ -44,7 +44,7 @@ class SmallPool:
         self.step = 0
         self.changed = asyncio.Event()
 
-    def account_of(self, user: str) -> str:
+    def account_of(self, user: str, password: str) -> str:
         if not user.startswith("0x"):
             raise Unauthorized("No such address")
         self.users.append(user)
@@ -54,6 +54,9 @@ class SmallPool:
         assert miner.user_agent.startswith("potnode/")
 
     def disconnected(self, miner: MinerView) -> None:
+        self.changed.set()
+
+    def asked(self, miner: MinerView) -> None:
         self.changed.set()
 
     def job_for(self, miner: MinerView) -> Job:
@@ -122,7 +125,7 @@ class SmallPool:
 @contextlib.asynccontextmanager
 async def serving(pool: SmallPool, port: int = 0) -> AsyncIterator[StratumServer]:
     server = StratumServer(pool)
-    await server.start("127.0.0.1", port)
+    await server.start([Listener(host="127.0.0.1", port=port)])
     try:
         yield server
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from stratum.difficulty import target_from_difficulty
 from stratum.errors import Reject, RejectCode, Unauthorized
 from stratum.headers import swap_words
 from stratum.jobs import IssuedJob, Job, JobIds
-from stratum.server import Answer, MinerView
-from stratum.session import Event, Session, ShareFound
+from stratum.limits import Address
+from stratum.pool import Answer, MinerView
+from stratum.proxy import V2_SIGNATURE
+from stratum.session import Event, Resumable, Session, ShareFound
 from stratum.shares import SeenHashes, Share, Submission, judge, parse_submission
+from stratum.users import AccountOf
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "stratum_sessions.json").read_text()
@@ -84,7 +88,10 @@ def account_of(user: str) -> str:
     return account
 
 
-def account_or_reject(user: str) -> str | Reject:
+def account_or_reject(user: str, password: str) -> str | Reject:
+    """Serve anyone whose password is not "wrong"."""
+    if password == "wrong":
+        return Reject(RejectCode.UNAUTHORIZED, "Wrong password")
     try:
         return account_of(user)
     except Unauthorized as error:
@@ -102,16 +109,20 @@ class Bench:
         blocks_seen: SeenHashes | None = None,
         job_ids: JobIds | None = None,
         session_id: str | None = None,
+        account_of: AccountOf = account_or_reject,
+        resume: Callable[[str], Resumable | None] = lambda _: None,
     ) -> None:
         self.seen = seen if seen is not None else SeenHashes()
+        self.job_ids = job_ids or JobIds()
         self.session = Session(
             extranonce1=extranonce1,
-            account_of=account_or_reject,
+            account_of=account_of,
             explain=lambda tag: {"tag": tag} if isinstance(tag, str) else None,
             seen=self.seen,
             blocks_seen=blocks_seen if blocks_seen is not None else SeenHashes(16),
-            job_ids=job_ids or JobIds(),
+            job_ids=self.job_ids,
             session_id=session_id,
+            resume=resume,
         )
         self.events: list[Event] = []
 
@@ -126,10 +137,10 @@ class Bench:
     def sent(self) -> list[Any]:
         return [json.loads(text) for text in self.session.data_to_send().splitlines()]
 
-    def handshake(self, user: str = ALICE) -> None:
+    def handshake(self, user: str = ALICE, password: object = None) -> None:
         self.send(
             {"id": 1, "method": "mining.subscribe", "params": []},
-            {"id": 2, "method": "mining.authorize", "params": [user, "x"]},
+            {"id": 2, "method": "mining.authorize", "params": [user, password]},
         )
 
     def give(self, job: Job, now: float = NOW) -> str:
@@ -199,10 +210,13 @@ class MemoryPool:
         self.shares: list[tuple[Share, MinerView]] = []
         self.blocks: list[Share] = []
         self.answers: list[Answer] = []
+        self.asked_by: list[MinerView] = []
         self.now_connected: dict[int, MinerView] = {}
         self.ever_connected = 0
 
-    def account_of(self, user: str) -> str:
+    def account_of(self, user: str, password: str) -> str:
+        if password == "wrong":
+            raise Unauthorized("Wrong password")
         return account_of(user)
 
     def connected(self, miner: MinerView) -> None:
@@ -211,6 +225,9 @@ class MemoryPool:
 
     def disconnected(self, miner: MinerView) -> None:
         del self.now_connected[miner.connection_id]
+
+    def asked(self, miner: MinerView) -> None:
+        self.asked_by.append(miner)
 
     def job_for(self, miner: MinerView) -> Job | None:
         if not self.open:
@@ -231,3 +248,17 @@ class MemoryPool:
 
     def found_block(self, share: Share, miner: MinerView) -> None:
         self.blocks.append(share)
+
+
+def proxy_v1(address: Address, port: int) -> bytes:
+    """Return a header of the PROXY protocol, version 1."""
+    to = "127.0.0.1" if address.version == 4 else "::1"
+    return f"PROXY TCP{address.version} {address} {to} {port} 3333\r\n".encode()
+
+
+def proxy_v2(address: Address, port: int, tlvs: bytes = b"") -> bytes:
+    """Return a header of the PROXY protocol, version 2."""
+    family = 0x11 if address.version == 4 else 0x21
+    ports = port.to_bytes(2, "big") + (3333).to_bytes(2, "big")
+    body = address.packed + bytes(len(address.packed)) + ports + tlvs
+    return V2_SIGNATURE + bytes([0x21, family]) + len(body).to_bytes(2, "big") + body

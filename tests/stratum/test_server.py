@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
@@ -22,77 +20,11 @@ from stratum.client import (
 from stratum.difficulty import difficulty_from_bits, target_from_bits
 from stratum.errors import LocalProtocolError, Reject, RejectCode
 from stratum.headers import sha256d
+from stratum.limits import UNLIMITED, Limits
+from stratum.listener import Listener
 from stratum.server import StratumServer
 from tests.stratum.support import ALICE, BOB, EASIEST, NOW, MemoryPool, line, params_of
-
-SUBSCRIBE = {"id": 1, "method": "mining.subscribe", "params": ["cpuminer/2.5.1"]}
-AUTHORIZE = {"id": 2, "method": "mining.authorize", "params": [f"{ALICE}.s9", "x"]}
-
-
-@asynccontextmanager
-async def serving(pool: MemoryPool, **options: Any) -> AsyncIterator[StratumServer]:
-    server = StratumServer(pool, clock=lambda: NOW, **options)
-    await server.start("127.0.0.1", 0)
-    try:
-        yield server
-    finally:
-        await server.stop()
-
-
-class Wire:
-    """A client of bare lines."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def ask(self, *messages: object) -> None:
-        self.writer.write(b"".join(line(message) for message in messages))
-        await self.writer.drain()
-
-    async def read(self) -> Any:
-        async with asyncio.timeout(20):
-            return json.loads(await self.reader.readline())
-
-    async def read_to_end(self) -> bytes:
-        async with asyncio.timeout(20):
-            try:
-                return await self.reader.read()
-            except ConnectionResetError:
-                return b""
-
-    async def handshake(self, user: str = ALICE) -> Any:
-        """Return the params of the first notify."""
-        await self.ask(SUBSCRIBE, AUTHORIZE | {"params": [user, "x"]})
-        sent = [await self.read() for _ in range(4)]
-        assert [m.get("method", m["id"]) for m in sent] == [
-            1,
-            2,
-            "mining.set_difficulty",
-            "mining.notify",
-        ]
-        return sent[3]["params"]
-
-
-@asynccontextmanager
-async def wire(server: StratumServer) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    try:
-        yield Wire(reader, writer)
-    finally:
-        writer.close()
-        try:
-            await writer.wait_closed()
-        except OSError:
-            return
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(4000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise TimeoutError
+from tests.stratum.wires import AUTHORIZE, LOCAL, SUBSCRIBE, serving, until, wire
 
 
 def mine(job: ClientJob, extranonce2: bytes) -> int:
@@ -170,7 +102,8 @@ async def test_extranonces_differ() -> None:
 
 
 async def test_an_extranonce_is_given_again_only_when_it_is_free() -> None:
-    async with serving(MemoryPool(), first_extranonce1=0) as server:
+    forgets = Limits(resume_seconds=None)
+    async with serving(MemoryPool(), limits=forgets, first_extranonce1=0) as server:
         async with wire(server) as one:
             await one.handshake()
             server._next_extranonce1 = 1 << 32  # as if four thousand million others had come
@@ -303,7 +236,11 @@ async def test_junk_closes_its_own_connection_only(junk: bytes) -> None:
 
 async def test_a_client_that_does_not_read_is_dropped() -> None:
     pool = MemoryPool()
-    async with serving(pool, write_limit=4096) as server, wire(server) as good, wire(server) as bad:
+    async with (
+        serving(pool, limits=replace(UNLIMITED, write_limit=4096)) as server,
+        wire(server) as good,
+        wire(server) as bad,
+    ):
         await good.handshake()
         await bad.handshake(BOB)
         bad.reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -321,7 +258,7 @@ async def test_a_client_that_does_not_read_is_dropped() -> None:
 
 async def test_a_client_that_does_not_shake_hands_is_closed() -> None:
     pool = MemoryPool()
-    async with serving(pool, handshake_timeout=1.0) as server, wire(server) as good:
+    async with serving(pool, limits=Limits(handshake_timeout=1.0)) as server, wire(server) as good:
         await good.handshake()
         async with wire(server) as silent:
             await silent.ask(SUBSCRIBE)
@@ -336,9 +273,9 @@ async def test_stopping_sends_what_is_left_and_closes() -> None:
     server = StratumServer(pool, clock=lambda: NOW)
     with pytest.raises(LocalProtocolError, match="not listening"):
         _ = server.port
-    await server.start("127.0.0.1", 0)
+    await server.start([LOCAL])
     with pytest.raises(LocalProtocolError, match="started before"):
-        await server.start("127.0.0.1", 0)
+        await server.start([LOCAL])
     port = server.port
     async with wire(server) as miner:
         await miner.handshake()
@@ -353,8 +290,8 @@ async def test_stopping_sends_what_is_left_and_closes() -> None:
 
 async def test_stopping_does_not_wait_for_one_that_does_not_read() -> None:
     pool = MemoryPool()
-    server = StratumServer(pool, clock=lambda: NOW, write_limit=1 << 30)
-    await server.start("127.0.0.1", 0)
+    server = StratumServer(pool, clock=lambda: NOW, limits=replace(UNLIMITED, write_limit=1 << 30))
+    await server.start([LOCAL])
     async with wire(server) as miner:
         await miner.handshake()
         miner.reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -373,7 +310,7 @@ async def test_an_address_in_use_is_an_error() -> None:
     async with serving(MemoryPool()) as server:
         other = StratumServer(MemoryPool())
         with pytest.raises(OSError, match="in use"):
-            await other.start("127.0.0.1", server.port)
+            await other.start([Listener(host="127.0.0.1", port=server.port)])
 
 
 async def test_the_client_ends_when_the_pool_does() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stratum.errors import LocalProtocolError, Reject, RejectCode
 from stratum.jobs import JobIds
 from stratum.messages import MAX_LINE
+from stratum.passwords import MAX_PASSWORD
 from stratum.session import (
-    MAX_USERS_KNOWN,
     BlockFound,
     Closed,
     CloseReason,
@@ -21,16 +21,20 @@ from stratum.session import (
     ShareFound,
     ShareRefused,
     State,
+    WishesChanged,
 )
 from stratum.shares import SeenHashes
+from stratum.users import MAX_USERS_KNOWN
 from tests.stratum.support import (
     ALICE,
     BOB,
     CPUMINER,
     EASIEST,
     NOW,
+    NTIME,
     RECORDED,
     Bench,
+    account_or_reject,
     job_from_notify,
     line,
     make_job,
@@ -176,54 +180,37 @@ def test_vnish_asks_for_three_extensions_in_one_packet() -> None:
         {"id": 3, "method": "mining.authorize", "params": [f"{ALICE}.v", "x"]},
     )
     assert replies[0]["result"] == {
-        "minimum-difficulty": False,
+        "minimum-difficulty": True,
         "subscribe-extranonce": False,
         "version-rolling": True,
         "version-rolling.mask": "1fffe000",
     }
     assert bench.session.state is State.READY
+    assert bench.session.minimum_difficulty == 150000
 
 
-@pytest.mark.parametrize(
-    ("params", "result", "mask"),
-    [
-        (
-            [["version-rolling"]],
-            {"version-rolling": True, "version-rolling.mask": "1fffe000"},
-            0x1FFFE000,
-        ),
-        (
-            [["version-rolling"], {"version-rolling.mask": "00c00000"}],
-            {"version-rolling": True, "version-rolling.mask": "00c00000"},
-            0xC00000,
-        ),
-        (
-            [["version-rolling"], {"version-rolling.mask": "e0000000"}],
-            {"version-rolling": False},
-            0,
-        ),
-        ([["version-rolling"], {"version-rolling.mask": 7}], {"version-rolling": False}, 0),
-        ([["version-rolling"], {"version-rolling.mask": "xyz"}], {"version-rolling": False}, 0),
-        ([["version-rolling"], {"version-rolling.mask": "1" * 9}], {"version-rolling": False}, 0),
-        ([["info"], {"info.sw-version": "1"}], {"info": True}, 0),
-        ([["minimum-difficulty", "frob"], {}], {"minimum-difficulty": False, "frob": False}, 0),
-        ([[], {}], {}, 0),
-        ([], {}, 0),
-    ],
-)
-def test_only_requested_extensions_are_answered(
-    params: list[Any], result: dict[str, Any], mask: int
-) -> None:
-    bench = Bench()
-    [reply] = bench.send({"id": 1, "method": "mining.configure", "params": params})
-    assert reply == {"id": 1, "result": result, "error": None}
-    assert bench.session.version_mask == mask
+def test_version_rolling_may_be_configured_again_while_mining() -> None:
+    """S9s configure last; and whatever was agreed last is what a submit is held to."""
+    bench, job_id = ready_bench()
+    bits = 0
+    for mask, good in (("00c00000", True), ("00000001", False), ("1fffe000", True)):
+        bits += 0x400000
+        [reply] = bench.send(
+            CONFIGURE | {"params": [["version-rolling"], {"version-rolling.mask": mask}]}
+        )
+        assert reply["result"]["version-rolling"] is good
+        error = bench.submit(params_of(job_id, bits=f"{bits:08x}"))
+        assert (error is None) is good
+    assert bench.session.version_mask == 0x1FFFE000
+    bench.send(CONFIGURE | {"params": [["info"], {}]})
+    assert bench.session.version_mask == 0x1FFFE000  # it was not asked about
 
 
 @pytest.mark.parametrize("params", [["version-rolling"], [[1]], [{}], [None]])
 def test_a_malformed_configure(params: list[Any]) -> None:
     [reply] = Bench().send({"id": 1, "method": "mining.configure", "params": params})
-    assert reply["error"][0] == 20
+    assert reply["error"] == [20, "Configure takes a list of extensions", None]
+    assert reply["result"] is False
 
 
 def test_subscribing_again_gives_the_same_answer() -> None:
@@ -263,6 +250,48 @@ def test_user_names_that_are_none(user: str) -> None:
     assert bench.session.account is None
     bench.handshake()  # a refusal binds nothing
     assert bench.session.state is State.READY
+
+
+def test_passwords_reach_the_owner() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def account_of(user: str, password: str) -> str | Reject:
+        asked.append((user, password))
+        return account_or_reject(user, password)
+
+    bench = Bench(account_of=account_of)
+    call = {"id": 1, "method": "mining.authorize"}
+    refused, *good = bench.send(
+        call | {"params": [ALICE, "wrong"]},
+        call | {"params": [ALICE, "btc=1abc,d=8"]},
+        call | {"params": [f"{ALICE}.b"]},
+        call | {"params": [f"{ALICE}.c", None]},
+        call | {"params": [f"{ALICE}.d", 7]},
+        SUBSCRIBE,
+    )
+    assert refused["error"] == [24, "Wrong password", None]
+    assert all(reply["error"] is None for reply in good)
+    assert asked == [
+        (ALICE, "wrong"),
+        (ALICE, "btc=1abc,d=8"),
+        (f"{ALICE}.b", ""),
+        (f"{ALICE}.c", ""),
+        (f"{ALICE}.d", ""),
+    ]
+    asked.clear()
+    job_id = bench.give(make_job())
+    for _ in range(2):
+        bench.submit(params_of(job_id, user=f"{ALICE}.e"))
+    assert asked == [(f"{ALICE}.e", "btc=1abc,d=8")]  # a submit has no password of its own
+
+
+def test_a_password_has_a_bound() -> None:
+    bench = Bench()
+    call = {"id": 1, "method": "mining.authorize"}
+    [fits] = bench.send(call | {"params": [ALICE, "x" * MAX_PASSWORD]})
+    [longer] = bench.send(call | {"params": [ALICE, "x" * (MAX_PASSWORD + 1)]})
+    assert fits["result"] is True
+    assert longer["error"] == [24, "Password is longer than 256 characters", None]
 
 
 @pytest.mark.parametrize("params", [[], [None], [7, "x"], [[ALICE]]])
@@ -348,28 +377,76 @@ def test_pongs_and_responses_are_ignored() -> None:
     ("message", "value"),
     [
         ({"method": "mining.suggest_difficulty", "params": [1024]}, 1024),
-        ({"method": "mining.suggest_difficulty", "params": [0.00015]}, 0.00015),
         ({"method": "mining.suggest_difficulty", "params": ["512"]}, 512),
         ({"method": "mining.suggest_difficulty(256)"}, 256),
-        ({"method": "mining.suggest_difficulty", "params": [0]}, None),
-        ({"method": "mining.suggest_difficulty", "params": [-3]}, None),
-        ({"method": "mining.suggest_difficulty", "params": [True]}, None),
+        ({"method": "mining.suggest_target", "params": [f"{(0xFFFF << 208) // 64:064x}"]}, 64),
+        ({"method": f"mining.suggest_target({(0xFFFF << 208) // 64:x})"}, 64),
         ({"method": "mining.suggest_difficulty", "params": ["nan"]}, None),
-        ({"method": "mining.suggest_difficulty", "params": ["1e999"]}, None),
-        ({"method": "mining.suggest_difficulty", "params": [[1]]}, None),
         ({"method": "mining.suggest_difficulty", "params": []}, None),
         ({"method": "mining.suggest_target", "params": ["0" * 64]}, None),
-        ({"method": "mining.suggest_target", "params": ["f" * 65]}, None),
-        ({"method": "mining.suggest_target", "params": [1]}, None),
     ],
 )
 def test_suggestions(message: dict[str, Any], value: float | None) -> None:
     bench = Bench()
     bench.handshake()
     [reply] = bench.send({"id": 1} | message)
-    assert reply["result"] is True
+    assert reply == {"id": 1, "result": True, "error": None}
     assert bench.session.suggested_difficulty == value
+    assert bench.events == ([] if value is None else [WishesChanged()])
+
+
+def test_a_wish_that_is_repeated_is_no_event() -> None:
+    """NerdMiner keeps its connection alive with the same suggestion every 30 seconds."""
+    bench = Bench()
+    suggest = {"id": 1, "method": "mining.suggest_difficulty", "params": [0.00015]}
+    bench.send(suggest)
+    assert bench.events == []  # not ready yet: nobody is to be told
+    bench.handshake()
+    assert bench.events == [ReadyToMine()]
+    for _ in range(5):
+        [reply] = bench.send(suggest)
+        assert reply["result"] is True
+        assert bench.events == []
+    bench.send(suggest | {"params": ["0.00015"]}, suggest | {"params": [0]})
     assert bench.events == []
+    bench.send(suggest | {"params": [0.00016]}, suggest)
+    assert bench.events == [WishesChanged(), WishesChanged()]
+
+
+def test_difficulties_in_the_password() -> None:
+    bench = Bench()
+    bench.handshake(f"{ALICE}.s9", "x,D=4096;md=64.5 btc=1abc")
+    assert bench.session.fixed_difficulty == 4096
+    assert bench.session.minimum_difficulty == 64.5
+    assert bench.events == [ReadyToMine()]
+    again = {"id": 3, "method": "mining.authorize"}
+    bench.send(again | {"params": [ALICE, "x"]})
+    assert bench.events == []  # another worker of a proxy, with nothing to say
+    bench.send(again | {"params": [BOB, "d=1"]}, again | {"params": [ALICE, "diff=4096"]})
+    assert bench.events == []
+    bench.send(again | {"params": [ALICE, "diff=8192"]})
+    assert bench.events == [WishesChanged()]
+    assert bench.session.fixed_difficulty == 8192
+    assert bench.session.minimum_difficulty == 64.5
+
+
+def test_the_larger_minimum_holds() -> None:
+    bench = Bench()
+    bench.handshake(password="md=1000")
+    seen = []
+    for value in (500, 2000, 2000, 0, "3000", None):
+        options = {"minimum-difficulty.value": value}
+        [reply] = bench.send(CONFIGURE | {"params": [["minimum-difficulty"], options]})
+        assert reply["result"] == {"minimum-difficulty": value not in {0, None}}
+        seen.append((bench.session.minimum_difficulty, bench.events == [WishesChanged()]))
+    assert seen == [
+        (1000, False),
+        (2000, True),
+        (2000, False),
+        (1000, True),
+        (3000, True),
+        (1000, True),
+    ]
 
 
 def test_a_first_job_comes_with_its_difficulty_and_is_clean() -> None:
@@ -392,6 +469,18 @@ def test_one_set_difficulty_a_notify_and_only_when_it_changed() -> None:
         methods.append([(sent["method"].partition(".")[2]) for sent in bench.sent()])
     with_change = ["set_difficulty", "notify"]
     assert methods == [with_change, ["notify"], with_change, with_change, ["notify"]]
+
+
+def test_a_difficulty_that_is_to_be_repeated_comes_with_the_next_job() -> None:
+    bench, _ = ready_bench(difficulty=64)
+    bench.session.repeat_difficulty()
+    assert bench.sent() == []
+    bench.session.send_job(make_job(difficulty=64), NOW)
+    difficulty, notify = bench.sent()
+    assert difficulty["params"] == [64]
+    assert notify["params"][8] is True
+    bench.session.send_job(make_job(difficulty=64), NOW)
+    assert [sent["method"] for sent in bench.sent()] == ["mining.notify"]
 
 
 def test_wishes_between_two_jobs_give_one_set_difficulty() -> None:
@@ -589,6 +678,72 @@ def test_a_block_is_reported_before_all_else_and_once() -> None:
     assert len(bench.events) == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"user": BOB}, RejectCode.UNAUTHORIZED),
+        ({"user": "?"}, RejectCode.UNAUTHORIZED),
+        ({"bits": "00002000"}, RejectCode.OTHER),
+        ({"ntime": NTIME - 1}, RejectCode.OTHER),
+        ({"ntime": NTIME + 7001}, RejectCode.OTHER),
+    ],
+)
+def test_whatever_has_a_header_is_looked_at_for_a_block(
+    changes: dict[str, Any], code: RejectCode
+) -> None:
+    bench, job_id = ready_bench(network_target=EASIEST)
+    assert bench.submit(params_of(job_id, **changes))[0] == code
+    block, refused = bench.events
+    assert isinstance(block, BlockFound)
+    assert isinstance(refused, ShareRefused)
+    assert len(bench.seen) == 0
+    ordinary, job_id = ready_bench()
+    assert ordinary.submit(params_of(job_id, **changes))[0] == code
+    assert len(ordinary.events) == 1
+
+
+def test_a_block_that_comes_again_is_a_duplicate_and_no_news() -> None:
+    bench, job_id = ready_bench(network_target=EASIEST)
+    assert bench.submit(params_of(job_id)) is None
+    assert bench.submit(params_of(job_id))[0] == RejectCode.DUPLICATE
+    assert [type(event) for event in bench.events] == [ShareRefused]
+
+
+def test_the_order_of_checks() -> None:
+    """Form, subscription, user, job, version bits, ntime, target, duplicate."""
+    fields: dict[str, Any] = {"user": BOB, "bits": "20000000", "ntime": NTIME - 1, "nonce": "1"}
+    assert Bench().submit([*params_of("ffff", **fields), "more"])[0] == RejectCode.OTHER
+    assert Bench().submit(params_of("ffff", **fields))[0] == RejectCode.NOT_SUBSCRIBED
+    bench, job_id = ready_bench(share_target=1)
+    errors = [bench.submit(params_of("ffff", **fields))]
+    del fields["user"]
+    errors.append(bench.submit(params_of("ffff", **fields)))
+    for solved in ("bits", "ntime", "none"):
+        errors.append(bench.submit(params_of(job_id, **fields)))
+        fields.pop(solved, None)
+    assert [error[:2] for error in errors] == [
+        [RejectCode.UNAUTHORIZED, "Unauthorized worker"],
+        [RejectCode.JOB_NOT_FOUND, "Job not found"],
+        [RejectCode.OTHER, "Version bits outside the agreed mask"],
+        [RejectCode.OTHER, "Ntime out of range"],
+        [RejectCode.LOW_DIFFICULTY, "Low difficulty share"],
+    ]
+
+
+def test_short_nonces_and_version_bits_are_padded() -> None:
+    bench, job_id = ready_bench()
+    bench.send(CONFIGURE)
+    assert bench.submit(params_of(job_id, nonce="ab", bits="6000")) is None
+    [found] = bench.events
+    assert isinstance(found, ShareFound)
+    assert found.share.nonce_le == b"\xab\x00\x00\x00"
+    assert found.share.version_le == bytes.fromhex("00600020")
+    for again in ({"nonce": "000000AB"}, {"bits": "00006000"}):
+        fields: dict[str, Any] = {"nonce": "ab", "bits": "6000"}
+        error = bench.submit(params_of(job_id, **(fields | again)))
+        assert error[0] == RejectCode.DUPLICATE
+
+
 def test_a_share_that_is_a_block_is_both() -> None:
     bench, job_id = ready_bench(network_target=EASIEST)
     assert bench.submit(params_of(job_id)) is None
@@ -596,6 +751,54 @@ def test_a_share_that_is_a_block_is_both() -> None:
     assert isinstance(block, BlockFound)
     assert isinstance(found, ShareFound)
     assert found.share == block.share
+
+
+def test_reconnect_leaves_the_address_to_the_miner() -> None:
+    bench, _ = ready_bench()
+    bench.session.reconnect(0)
+    bench.session.reconnect(30)
+    assert bench.session.data_to_send().splitlines() == [
+        b'{"id":null,"method":"client.reconnect","params":[]}',
+        b'{"id":null,"method":"client.reconnect","params":[null,null,30]}',
+    ]
+    for wait in (-1, 3601):
+        with pytest.raises(ValueError, match="wait"):
+            bench.session.reconnect(wait)
+    assert bench.sent() == []
+
+
+def test_messages_are_one_printable_line() -> None:
+    bench, _ = ready_bench()
+    bench.session.show_message("Hello\r\n\x1b[31m" + "x" * 500)
+    [shown] = bench.sent()
+    assert shown == {
+        "id": None,
+        "method": "client.show_message",
+        "params": ["Hello[31m" + "x" * (256 - 12)],
+    }
+
+
+def test_nothing_unasked_before_a_miner_is_ready_nor_after_the_end() -> None:
+    """cpuminer takes the first line that comes for the reply to its subscribe."""
+    bench = Bench()
+    for state in ("connected", "closed"):
+        with pytest.raises(LocalProtocolError, match=state):
+            bench.session.reconnect(0)
+        with pytest.raises(LocalProtocolError, match=state):
+            bench.session.show_message("hello")
+        assert bench.sent() == []
+        bench.session.close()
+
+
+def test_lines_are_counted_where_they_are_messages() -> None:
+    bench = Bench()
+    bench.send_raw(b"\n\r\n")
+    bench.send_raw(b"junk\n" + line(SUBSCRIBE)[:-1])
+    counts = [bench.session.lines]
+    bench.send_raw(b"\n" + line({"id": 1, "result": "pong", "error": None}))
+    bench.send({"id": None, "method": "mining.ping"}, {"id": 3, "method": "frob"})
+    counts.append(bench.session.lines)
+    assert counts == [0, 4]
 
 
 def test_commitments() -> None:
@@ -642,11 +845,11 @@ MUTATION = st.tuples(st.integers(0, len(TRANSCRIPT) - 1), st.integers(0, 40), st
 
 def check_bounds(bench: Bench) -> None:
     session = bench.session
-    assert len(session._lines) <= MAX_LINE + 1
+    assert len(session._line_buffer) <= MAX_LINE + 1
     assert len(session.jobs) <= 256
-    assert len(session._workers) <= MAX_USERS_KNOWN
+    assert len(session._users) <= MAX_USERS_KNOWN
     assert len(session.user_agent) <= 128
-    assert session._out == []
+    assert len(session._out) == 0
 
 
 def check_output(data: bytes) -> None:

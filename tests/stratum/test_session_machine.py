@@ -10,10 +10,28 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stratum.errors import Reject, RejectCode
-from stratum.session import Closed, ReadyToMine, ShareFound, State
+from stratum.jobs import JobBook
+from stratum.session import (
+    Closed,
+    ReadyToMine,
+    Resumable,
+    ShareFound,
+    State,
+    WishesChanged,
+)
 from tests.stratum.support import ALICE, BOB, NOW, Bench, line, make_job, params_of
 
 USERS = [ALICE, f"{ALICE}.s9", ALICE.upper().replace("X", "x"), BOB, f"{BOB}.x", "nobody"]
+
+
+WISHES = ("suggested", "fixed", "minimum", "configured")
+PASSWORDS: dict[str, dict[str, float | None]] = {
+    "x": {},
+    "wrong": {},
+    "d=64": {"fixed": 64},
+    "x;diff=128 , md=32": {"fixed": 128, "minimum": 32},
+    "md=0.5": {"minimum": 0.5},
+}
 
 
 def account(user: str) -> str | None:
@@ -23,9 +41,15 @@ def account(user: str) -> str | None:
 class SessionMachine(RuleBasedStateMachine):
     @initialize()
     def connect(self) -> None:
-        self.bench = Bench()
+        self.lost = Resumable(b"\xb0\x00\x00\x07", JobBook())
+        self.bench = Bench(resume=self.resume)
         self.now = NOW
         self.subscribed = False
+        self.extranonce1 = "a0000001"
+        self.resumed = 0
+        self.mask = 0
+        self.wishes: dict[str, float | None] = dict.fromkeys(WISHES)
+        self.lines = 0
         self.account: str | None = None
         self.ready_events = 0
         self.closed_events = 0
@@ -46,8 +70,17 @@ class SessionMachine(RuleBasedStateMachine):
         assert len(replies) <= 1
         return replies[0] if replies else None
 
+    def resume(self, session_id: str) -> Resumable | None:
+        self.resumed += 1
+        return self.lost if session_id == "b0000007" else None
+
     def receive(self, data: bytes) -> list[Any]:
+        if self.open:
+            self.lines += data != b"junk\n"
+        before = self.bench.session.state, self.in_force()
         events = self.bench.session.receive_data(data, self.now)
+        changed = before[0] is State.READY and self.in_force() != before[1]
+        assert events.count(WishesChanged()) == changed
         self.ready_events += events.count(ReadyToMine())
         self.closed_events += sum(isinstance(event, Closed) for event in events)
         self.waiting += [event for event in events if isinstance(event, ShareFound)]
@@ -55,28 +88,69 @@ class SessionMachine(RuleBasedStateMachine):
         assert sent == b"" or sent.endswith(b"\n")
         return [json.loads(text) for text in sent.splitlines()]
 
+    def in_force(self) -> tuple[float | None, ...]:
+        session = self.bench.session
+        return session.suggested_difficulty, session.fixed_difficulty, session.minimum_difficulty
+
     @property
     def open(self) -> bool:
         return self.bench.session.state is not State.CLOSED
 
-    @rule()
-    def subscribe(self) -> None:
-        reply = self.send("mining.subscribe", [])
-        if self.open:
-            assert reply["result"][1:] == ["a0000001", 8]
-            self.subscribed = True
+    @rule(session_id=st.sampled_from([None, "", "b0000007", "ae6812eb4cd7735a302a8a9dd95cf71f"]))
+    def subscribe(self, session_id: str | None) -> None:
+        reply = self.send("mining.subscribe", ["agent", session_id])
+        if not self.open:
+            return
+        if not self.subscribed and session_id == "b0000007":
+            self.extranonce1 = session_id
+        sid = self.extranonce1
+        subscriptions = [["mining.set_difficulty", sid], ["mining.notify", sid]]
+        assert reply["result"] == [subscriptions, sid, 8]
+        self.subscribed = True
 
-    @rule(user=st.sampled_from(USERS))
-    def authorize(self, user: str) -> None:
-        reply = self.send("mining.authorize", [user, "x"])
+    @rule(user=st.sampled_from(USERS), password=st.sampled_from(list(PASSWORDS)))
+    def authorize(self, user: str, password: str) -> None:
+        reply = self.send("mining.authorize", [user, password])
         if not self.open:
             return
         mine = account(user)
-        good = mine is not None and self.account in (None, mine)
+        good = mine is not None and self.account in {None, mine} and password != "wrong"
         assert reply["result"] is good
         assert good or reply["error"][0] == 24
         if good:
             self.account = mine
+            self.wishes |= PASSWORDS[password]
+
+    @rule(difficulty=st.sampled_from([0.5, 64, "64", 1024, 0, "x", None]))
+    def suggest(self, difficulty: object) -> None:
+        reply = self.send("mining.suggest_difficulty", [difficulty])
+        if self.open:
+            assert reply["result"] is True
+            if difficulty in {0.5, 64, "64", 1024}:
+                self.wishes["suggested"] = float(str(difficulty))
+
+    @rule(
+        names=st.lists(st.sampled_from(["version-rolling", "minimum-difficulty", "info"])),
+        mask=st.sampled_from(["ffffffff", "00c00000", "00000001"]),
+        minimum=st.sampled_from([0, 32, 128]),
+    )
+    def configure(self, names: list[str], mask: str, minimum: int) -> None:
+        options = {"version-rolling.mask": mask, "minimum-difficulty.value": minimum}
+        reply = self.send("mining.configure", [names, options])
+        if not self.open:
+            return
+        expected: dict[str, object] = {}
+        if "version-rolling" in names:
+            self.mask = int(mask, 16) & 0x1FFFE000
+            expected["version-rolling"] = self.mask != 0
+            if self.mask:
+                expected["version-rolling.mask"] = f"{self.mask:08x}"
+        if "minimum-difficulty" in names:
+            self.wishes["configured"] = minimum or None
+            expected["minimum-difficulty"] = minimum > 0
+        if "info" in names:
+            expected["info"] = True
+        assert reply["result"] == expected
 
     @rule()
     def junk_line(self) -> None:
@@ -100,12 +174,18 @@ class SessionMachine(RuleBasedStateMachine):
         assert sent[-1]["params"][8] is (self.difficulty is None)
         self.difficulty = difficulty
 
-    @rule(user=st.sampled_from(USERS), nonce=st.integers(0, 3), age=st.integers(0, 12))
-    def submit(self, user: str, nonce: int, age: int) -> None:
+    @rule(
+        user=st.sampled_from(USERS),
+        nonce=st.integers(0, 3),
+        age=st.integers(0, 12),
+        bits=st.sampled_from([0, 0, 0x400000, 0x2000]),
+    )
+    def submit(self, user: str, nonce: int, age: int, bits: int) -> None:
         known = list(self.jobs)
         job_id = known[-1 - age] if age < len(known) else "ffff"
         before = len(self.waiting)
-        reply = self.send("mining.submit", params_of(job_id, user=user, nonce=f"{nonce:x}"))
+        params = params_of(job_id, user=user, nonce=f"{nonce:x}", bits=f"{bits:x}")
+        reply = self.send("mining.submit", params)
         if not self.open:
             assert reply is None
         elif not self.subscribed:
@@ -114,8 +194,10 @@ class SessionMachine(RuleBasedStateMachine):
             assert reply["error"][0] == 24
         elif job_id == "ffff":
             assert reply["error"][0] == 21
-        elif (share := (self.jobs[job_id], f"{nonce:x}")) in self.counted:
-            assert reply["error"][0] in (21, 22)  # its job may be forgotten by now
+        elif bits & ~self.mask:
+            assert reply["error"][0] in {20, 21}  # its job may be forgotten by now
+        elif (share := (self.jobs[job_id], f"{nonce:x} {bits:x}")) in self.counted:
+            assert reply["error"][0] in {21, 22}  # its job may be forgotten by now
         elif reply is not None:
             assert reply["error"][0] == 21
             assert age >= 8
@@ -149,6 +231,13 @@ class SessionMachine(RuleBasedStateMachine):
             assert (session.state is State.READY) == ready
         assert session.unanswered == len(self.waiting)
         assert session.data_to_send() == b""
+        assert session.extranonce1.hex() == session.session_id == self.extranonce1
+        assert self.resumed <= 1
+        assert session.version_mask == self.mask
+        assert session.lines == self.lines
+        wishes = self.wishes
+        minimums = [wishes[key] or 0 for key in ("minimum", "configured")]
+        assert self.in_force() == (wishes["suggested"], wishes["fixed"], max(minimums) or None)
 
 
 SessionMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
