@@ -8,8 +8,11 @@ their `tag` means is the owner's business.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
+
+import msgspec
 
 from stratum.errors import InvalidJobError
 from stratum.headers import swap_words
@@ -28,8 +31,7 @@ MAX_BRANCH: Final = 20
 """Longest merkle branch all firmware takes (Avalon 2)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One unit of work for one account; immutable.
 
     prev_hash_le: 32 bytes, as in the header. coinb1, coinb2: the coinbase in legacy (non-witness)
@@ -40,7 +42,7 @@ class Job:
     must not exceed it, 1 <= share_target < 2^256; difficulty: the same as the miner is told it.
     network_target: at or below it a share is also a block (0: never). clean: the miner drops
     older work. account: whose job it is, as the pool's account_of names it. tag: the owner's
-    own, carried along unread.
+    own, carried along unread; it must not refer back to the job, which is not garbage-collected.
 
     Raises InvalidJobError when a field is out of its range.
     """
@@ -65,17 +67,7 @@ class Job:
         size = len(self.coinb1) + EXTRANONCE1_SIZE + EXTRANONCE2_SIZE + len(self.coinb2)
         if size > MAX_COINBASE:
             raise InvalidJobError(f"the coinbase has {size} bytes, firmware takes {MAX_COINBASE}")
-        if len(self.branch) > MAX_BRANCH:
-            raise InvalidJobError(
-                f"branch has {len(self.branch)} hashes, firmware takes {MAX_BRANCH}"
-            )
-        if any(len(sibling) != 32 for sibling in self.branch):
-            raise InvalidJobError("branch holds something that has not 32 bytes")
-        for name in ("version", "nbits", "ntime"):
-            if not 0 <= getattr(self, name) < 1 << 32:
-                raise InvalidJobError(f"{name} is {getattr(self, name)}, must be 0..2^32 - 1")
-        if self.version & VERSION_MASK:
-            raise InvalidJobError(f"version {self.version:08x} has bits of the rolling mask set")
+        _check_template(self.branch, self.version, self.nbits, self.ntime)
         if not 1 <= self.share_target < 1 << 256:
             raise InvalidJobError("share_target must be 1..2^256 - 1")
         if not 0 <= self.network_target < 1 << 256:
@@ -100,6 +92,44 @@ class Job:
             self.clean if clean is None else clean,
         ]
 
+    def notify_line(self, job_id: str, *, clean: bool) -> bytes:
+        """Return the line of `mining.notify` for this job: notify_params as JSON, quickly.
+
+        A new block goes to every miner at once, and their jobs differ in the coinbase alone, so
+        what a template has in common is written once.
+        """
+        prev_hash, rest = _template_json(
+            self.prev_hash_le, self.branch, self.version, self.nbits, self.ntime
+        )
+        return (
+            f'{{"id":null,"method":"mining.notify","params":["{job_id}","{prev_hash}",'
+            f'"{self.coinb1.hex()}","{self.coinb2.hex()}",{rest},'
+            f"{'true' if clean else 'false'}]}}\n"
+        ).encode()
+
+
+@lru_cache(maxsize=64)
+def _check_template(branch: tuple[bytes, ...], version: int, nbits: int, ntime: int) -> None:
+    """The checks of what all jobs of a template share, made once."""
+    if len(branch) > MAX_BRANCH:
+        raise InvalidJobError(f"branch has {len(branch)} hashes, firmware takes {MAX_BRANCH}")
+    if any(len(sibling) != 32 for sibling in branch):
+        raise InvalidJobError("branch holds something that has not 32 bytes")
+    for name, value in (("version", version), ("nbits", nbits), ("ntime", ntime)):
+        if not 0 <= value < 1 << 32:
+            raise InvalidJobError(f"{name} is {value}, must be 0..2^32 - 1")
+    if version & VERSION_MASK:
+        raise InvalidJobError(f"version {version:08x} has bits of the rolling mask set")
+
+
+@lru_cache(maxsize=64)
+def _template_json(
+    prev_hash_le: bytes, branch: tuple[bytes, ...], version: int, nbits: int, ntime: int
+) -> tuple[str, str]:
+    siblings = ",".join(f'"{sibling.hex()}"' for sibling in branch)
+    numbers = f'"{version:08x}","{nbits:08x}","{ntime:08x}"'
+    return swap_words(prev_hash_le).hex(), f"[{siblings}],{numbers}"
+
 
 class JobIds:
     """Job ids of a whole server: a counter in lower-case hex of at most 8 characters.
@@ -118,15 +148,20 @@ class JobIds:
         return f"{next(self._numbers) & 0xFFFFFFFF:x}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class IssuedJob:
-    """A job as one connection was sent it: `coinbase_head` is coinb1 and its extranonce1."""
+    """A job as one connection was sent it: `coinbase_head` is coinb1 and its extranonce1.
+
+    `prepared` is the hasher's own: what all shares of the job have in common, None before the
+    first. Nothing else changes once it is made.
+    """
 
     job_id: str
     job: Job
     sent_at: float
     coinbase_head: bytes
     extranonce1: bytes
+    prepared: object = field(default=None, repr=False, compare=False)
 
 
 class JobBook:

@@ -8,13 +8,15 @@ but `SeenHashes`, which remembers.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from hashlib import sha256
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from stratum.errors import Reject, RejectCode
-from stratum.headers import header80, merkle_root, sha256d
+from stratum.headers import HEADER_SIZE, header80, merkle_root
 from stratum.jobs import EXTRANONCE2_SIZE, IssuedJob, Job
 
 NTIME_AHEAD_OF_JOB: Final = 7000
@@ -22,6 +24,12 @@ NTIME_AHEAD_OF_JOB: Final = 7000
 
 NTIME_AHEAD_OF_NOW: Final = 7200
 """Seconds a header may be ahead of the clock before Bitcoin refuses it as a block."""
+
+PACKED_SIZE: Final = 20
+"""Bytes of Submission.packed."""
+
+HASHED_SIZE: Final = 112
+"""Bytes a Hasher returns for a share: its header and its hash."""
 
 _MALFORMED = Reject(RejectCode.OTHER, "Submit takes 5 or 6 strings")
 _BAD_EXTRANONCE2 = Reject(RejectCode.OTHER, "Extranonce2 is not 16 hex digits")
@@ -37,16 +45,26 @@ DUPLICATE: Final = Reject(RejectCode.DUPLICATE, "Duplicate share")
 class Submission(msgspec.Struct, frozen=True, gc=False):
     """The params of one `mining.submit`, read and in range; nothing is checked against a job.
 
-    user and job_id are as sent. extranonce2: 8 bytes as they stand in the coinbase. ntime, nonce
-    and version_bits: numbers below 2^32; version_bits is 0 where none were sent.
+    user and job_id are as sent. packed: extranonce2 (8 bytes as they stand in the coinbase), ntime,
+    nonce and version bits (4 bytes each, big-endian, as sent; zero where no version bits were).
+    ntime and version_bits: the same as numbers below 2^32.
     """
 
     user: str
     job_id: str
-    extranonce2: bytes
+    packed: bytes
     ntime: int
-    nonce: int
     version_bits: int
+
+    @property
+    def extranonce2(self) -> bytes:
+        """The 8 bytes as they stand in the coinbase."""
+        return self.packed[:8]
+
+    @property
+    def nonce(self) -> int:
+        """The nonce as a number below 2^32."""
+        return int.from_bytes(self.packed[12:16], "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +102,49 @@ class RefusedBlock:
 
     share: Share
     reject: Reject
+
+
+class Hasher(Protocol):
+    """Rebuilds and hashes headers: the one part of judging that costs, and that may be batched."""
+
+    def hash(self, issued: IssuedJob, shares: Sequence[bytes], version_mask: int) -> bytes:
+        """Return for each share of one job the 80-byte header it stands for and its hash (32).
+
+        They follow each other, HASHED_SIZE bytes a share, in order; what may follow them means
+        nothing. `shares` are Submission.packed, at least one. The version is
+        `(job & ~version_mask) | bits` (BIP310), where bits beyond the agreed mask count as rolled
+        too: such a share is refused, but it has to be the header that was hashed, for it may be a
+        block. Keeps what it likes in `issued.prepared`.
+        """
+        ...
+
+
+class HashlibHasher:
+    """`Hasher` by the standard library alone."""
+
+    def hash(self, issued: IssuedJob, shares: Sequence[bytes], version_mask: int) -> bytes:
+        """As of the port."""
+        job = issued.job
+        head = issued.prepared
+        if not isinstance(head, _SHA256):
+            head = issued.prepared = sha256(issued.coinbase_head)
+        fixed = job.version & ~version_mask
+        nbits_le = _LE32.pack(job.nbits)
+        hashed: list[bytes] = []
+        for packed in shares:
+            coinbase = head.copy()
+            coinbase.update(packed[:8] + job.coinb2)
+            ntime, nonce, bits = _NUMBERS.unpack_from(packed, 8)
+            header = header80(
+                version_le=_LE32.pack(fixed | bits),
+                prev_hash_le=job.prev_hash_le,
+                merkle_root_le=merkle_root(sha256(coinbase.digest()).digest(), job.branch),
+                ntime_le=_LE32.pack(ntime),
+                nbits_le=nbits_le,
+                nonce_le=_LE32.pack(nonce),
+            )
+            hashed += header, sha256(sha256(header).digest()).digest()
+        return b"".join(hashed)
 
 
 class SeenHashes:
@@ -130,6 +191,111 @@ def parse_submission(params: list[Any]) -> Submission | Reject:
     padded on the left, as some firmware drops leading zeros. Returns a Reject of code 20 for
     anything else.
     """
+    try:
+        if len(params) == 5:
+            user, job_id, extranonce2, ntime, nonce = params
+            bits = "00000000"
+        else:
+            user, job_id, extranonce2, ntime, nonce, bits = params
+        # fromhex skips white space, but then fewer than 20 bytes are left.
+        if (
+            len(extranonce2) == 16
+            and len(ntime) == len(nonce) == len(bits) == 8
+            and len(packed := bytes.fromhex(extranonce2 + ntime + nonce + bits)) == PACKED_SIZE
+            and type(user) is type(job_id) is str
+        ):
+            return Submission(user, job_id, packed, *_CHECKED.unpack(packed))
+    except (TypeError, ValueError):
+        pass  # what is wrong, if it is more than a short number, is found out below
+    return _parse_with_care(params)
+
+
+def hash_one(issued: IssuedJob, submission: Submission, version_mask: int) -> bytes:
+    """Return the header of a submission and its hash: HASHED_SIZE bytes, by hashlib."""
+    return _HASHLIB.hash(issued, [submission.packed], version_mask)
+
+
+def judge(
+    issued: IssuedJob,
+    submission: Submission,
+    *,
+    worker: str,
+    version_mask: int,
+    now: float,
+    seen: SeenHashes,
+) -> Share | Reject | RefusedBlock:
+    """Hash a submission by hashlib and judge it; see `judge_hashed`."""
+    hashed = hash_one(issued, submission, version_mask)
+    return judge_hashed(
+        issued,
+        submission,
+        hashed,
+        worker=worker,
+        version_mask=version_mask,
+        now=now,
+        seen=seen,
+    )
+
+
+def judge_hashed(
+    issued: IssuedJob,
+    submission: Submission,
+    hashed: bytes,
+    *,
+    worker: str,
+    version_mask: int,
+    now: float,
+    seen: SeenHashes,
+) -> Share | Reject | RefusedBlock:
+    """Judge a submission by the job it names, and remember its hash when it is a share.
+
+    `hashed`: its header and hash, as a Hasher returned them for this `version_mask`, which is what
+    was agreed with this miner (0: no rolling). `now`: Unix seconds. A submission that is a block is
+    one whatever else is wrong with it, so that is settled first.
+    """
+    job = issued.job
+    digest = hashed[HEADER_SIZE:HASHED_SIZE]
+    value = int.from_bytes(digest, "little")
+    is_block = value <= job.network_target
+    reject: Reject | None = None
+    if submission.version_bits & ~version_mask:
+        reject = _VERSION_NOT_ROLLABLE
+    elif (
+        not job.ntime <= submission.ntime <= job.ntime + NTIME_AHEAD_OF_JOB
+        or submission.ntime > now + NTIME_AHEAD_OF_NOW
+    ):
+        reject = _NTIME_OUT_OF_RANGE
+    elif value > job.share_target:
+        reject = LOW_DIFFICULTY
+    elif not seen.add(digest):  # behind the target, so that worthless hashes can't fill it
+        reject = DUPLICATE
+    if reject is not None and not is_block:
+        return reject
+    header = hashed[:HEADER_SIZE]
+    share = Share(
+        hash=digest,
+        header80=header,
+        job=job,
+        job_id=issued.job_id,
+        extranonce1=issued.extranonce1,
+        extranonce2=submission.extranonce2,
+        ntime_le=header[68:72],
+        nonce_le=header[76:80],
+        version_le=header[0:4],
+        worker=worker,
+        is_block=is_block,
+    )
+    return share if reject is None else RefusedBlock(share, reject)
+
+
+_LE32 = struct.Struct("<I")
+_NUMBERS = struct.Struct(">III")
+_CHECKED = struct.Struct(">8xI4xI")
+_SHA256 = type(sha256())
+_HASHLIB = HashlibHasher()
+
+
+def _parse_with_care(params: list[Any]) -> Submission | Reject:
     if not 5 <= len(params) <= 6:
         return _MALFORMED
     for value in params:
@@ -149,84 +315,8 @@ def parse_submission(params: list[Any]) -> Submission | Reject:
         version_bits = _hex_bytes(params[5].rjust(8, "0")) if params[5] else None
     if version_bits is None or len(version_bits) != 4:
         return _BAD_VERSION
-    return Submission(
-        params[0],
-        params[1],
-        extranonce2,
-        int.from_bytes(ntime, "big"),
-        int.from_bytes(nonce, "big"),
-        int.from_bytes(version_bits, "big"),
-    )
-
-
-def rebuild_header(issued: IssuedJob, submission: Submission, version_mask: int) -> bytes:
-    """Return the 80-byte header that a submission says it hashed.
-
-    The version is `(job & ~mask) | (bits & mask)` (BIP310), where bits beyond the agreed mask count
-    as rolled too: such a share is refused, but it has to be the header that was hashed, for it may
-    be a block.
-    """
-    job = issued.job
-    coinbase = issued.coinbase_head + submission.extranonce2 + job.coinb2
-    version = (job.version & ~version_mask) | submission.version_bits
-    return header80(
-        version_le=_LE32.pack(version),
-        prev_hash_le=job.prev_hash_le,
-        merkle_root_le=merkle_root(sha256d(coinbase), job.branch),
-        ntime_le=_LE32.pack(submission.ntime),
-        nbits_le=_LE32.pack(job.nbits),
-        nonce_le=_LE32.pack(submission.nonce),
-    )
-
-
-def judge(
-    issued: IssuedJob,
-    submission: Submission,
-    *,
-    worker: str,
-    version_mask: int,
-    now: float,
-    seen: SeenHashes,
-) -> Share | Reject | RefusedBlock:
-    """Judge a submission by the job it names, and remember its hash when it is a share.
-
-    `version_mask` is what was agreed with this miner (0: no rolling), `now` Unix seconds. A
-    submission that is a block is one whatever else is wrong with it, so that is settled first.
-    """
-    job = issued.job
-    header = rebuild_header(issued, submission, version_mask)
-    digest = sha256d(header)
-    value = int.from_bytes(digest, "little")
-    is_block = value <= job.network_target
-    reject: Reject | None = None
-    latest = min(job.ntime + NTIME_AHEAD_OF_JOB, now + NTIME_AHEAD_OF_NOW)
-    if submission.version_bits & ~version_mask:
-        reject = _VERSION_NOT_ROLLABLE
-    elif not job.ntime <= submission.ntime <= latest:
-        reject = _NTIME_OUT_OF_RANGE
-    elif value > job.share_target:
-        reject = LOW_DIFFICULTY
-    elif not seen.add(digest):  # behind the target, so that worthless hashes can't fill it
-        reject = DUPLICATE
-    if reject is not None and not is_block:
-        return reject
-    share = Share(
-        hash=digest,
-        header80=header,
-        job=job,
-        job_id=issued.job_id,
-        extranonce1=issued.extranonce1,
-        extranonce2=submission.extranonce2,
-        ntime_le=header[68:72],
-        nonce_le=header[76:80],
-        version_le=header[0:4],
-        worker=worker,
-        is_block=is_block,
-    )
-    return share if reject is None else RefusedBlock(share, reject)
-
-
-_LE32 = struct.Struct("<I")
+    packed = extranonce2 + ntime + nonce + version_bits
+    return Submission(params[0], params[1], packed, *_CHECKED.unpack(packed))
 
 
 def _hex_bytes(text: str) -> bytes | None:

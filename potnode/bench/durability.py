@@ -6,7 +6,9 @@ import secrets
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 from potnode.jobs import digits_draft
@@ -20,21 +22,28 @@ from potnode.work.standalone import Standalone
 
 def durable_shares_per_s(count: int, in_flight: int) -> float:
     """Store `count` shares, so many of them unacknowledged at a time, in a temporary directory."""
+    with keeping() as keep:
+        waiting: deque[Future[bool]] = deque()
+        started = time.perf_counter()
+        for _ in range(count):
+            if len(waiting) >= in_flight:
+                waiting.popleft().result()
+            waiting.append(keep(secrets.token_bytes(32)))
+        for future in waiting:
+            future.result()
+        return count / (time.perf_counter() - started)
+
+
+@contextmanager
+def keeping() -> Iterator[Callable[[bytes], Future[bool]]]:
+    """A function that stores the share of a hash, in a database that ends with the context."""
     with (
         tempfile.TemporaryDirectory(prefix="potnode-bench-") as directory,
         Store(f"sqlite:///{Path(directory) / 'bench.sqlite'}") as store,
     ):
         job = _job(store)
         template = template_record(template_row(Standalone(job).current(0)))
-        waiting: deque[Future[bool]] = deque()
-        started = time.perf_counter()
-        for number in range(count):
-            if len(waiting) >= in_flight:
-                waiting.popleft().result()
-            waiting.append(store.add_share(_share(job, template, number)))
-        for future in waiting:
-            future.result()
-        return count / (time.perf_counter() - started)
+        yield lambda digest: store.add_share(_share(job, template, digest))
 
 
 def _job(store: Store) -> bytes:
@@ -51,9 +60,9 @@ def _job(store: Store) -> bytes:
     return row.job_id
 
 
-def _share(job: bytes, template: TemplateRecord, number: int) -> ShareRow:
+def _share(job: bytes, template: TemplateRecord, digest: bytes) -> ShareRow:
     return ShareRow(
-        hash=secrets.token_bytes(32),
+        hash=digest,
         job_id=job,
         work_step=0,
         miner=bytes(20),
@@ -61,9 +70,9 @@ def _share(job: bytes, template: TemplateRecord, number: int) -> ShareRow:
         bits=14,
         script=b"",
         template=template,
-        extranonce=number.to_bytes(16, "big"),
+        extranonce=digest[:16],
         version_le=bytes(4),
         ntime_le=bytes(4),
         nonce_le=bytes(4),
-        received_at=number,
+        received_at=time.time_ns(),
     )

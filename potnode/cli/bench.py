@@ -103,6 +103,35 @@ def shares(
 
 
 @commands.command()
+def stratum(
+    seconds: Seconds = 5.0,
+    held: Annotated[int, typer.Option(min=1, help="Connections to hold at once.")] = 5000,
+    as_json: AsJson = False,
+) -> None:
+    """The Stratum server under load: submits, new blocks, memory a connection."""
+    from potnode.bench.stratum import Plan, measure_stratum
+
+    figures = measure_stratum(Plan(seconds=seconds, held=held))
+    lines = [
+        f"{run.connections} x {run.in_flight} {what}: {run.submits_per_s} submits/s, "
+        f"p50 {run.p50_ms:.2f} ms, p99 {run.p99_ms:.2f} ms, {run.server_us:.1f} us of CPU each"
+        for run, what in [
+            *((run, "refused") for run in figures.runs),
+            (figures.accepted, "stored"),
+        ]
+    ]
+    lines.append(
+        f"a new block at the last of {figures.notify_miners} miners: "
+        f"{figures.notify_spread_ms:.1f} ms (worst {figures.notify_worst_ms:.1f})"
+    )
+    lines.append(
+        f"{figures.held} connections held: {figures.bytes_per_connection} bytes each, "
+        f"{figures.connect_per_s} handshakes/s"
+    )
+    show(figures.document(), as_json=as_json, text="\n".join(lines))
+
+
+@commands.command()
 def accuracy(
     runs: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 10, as_json: AsJson = False
 ) -> None:

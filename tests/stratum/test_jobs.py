@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from stratum.errors import InvalidJobError
 from stratum.headers import swap_words
-from stratum.jobs import IssuedJob, JobBook, JobIds
+from stratum.jobs import VERSION_MASK, IssuedJob, JobBook, JobIds
+from stratum.messages import encode_notification
 from tests.stratum.support import RECORDED, job_from_notify, make_job, recorded_notify
 
 
@@ -28,6 +29,33 @@ def test_the_previous_hash_is_written_word_by_word() -> None:
         swap_words(genesis_le[::-1]).hex()
         == "0a8ce26f72b3f1b646a2a6c14ff763ae65831e939c085ae10019d66800000000"
     )
+
+
+@given(
+    prev_hash_le=st.binary(min_size=32, max_size=32),
+    coinbase=st.tuples(st.binary(max_size=300), st.binary(max_size=300)),
+    branch=st.lists(st.binary(min_size=32, max_size=32), max_size=12),
+    numbers=st.tuples(*[st.integers(0, (1 << 32) - 1)] * 3),
+    clean=st.booleans(),
+)
+def test_the_line_of_a_job_is_its_params(
+    prev_hash_le: bytes,
+    coinbase: tuple[bytes, bytes],
+    branch: list[bytes],
+    numbers: tuple[int, int, int],
+    clean: bool,
+) -> None:
+    job = make_job(
+        prev_hash_le=prev_hash_le,
+        coinb1=coinbase[0],
+        coinb2=coinbase[1],
+        branch=tuple(branch),
+        version=numbers[0] & ~VERSION_MASK,
+        nbits=numbers[1],
+        ntime=numbers[2],
+    )
+    line = encode_notification("mining.notify", job.notify_params("1f", clean=clean))
+    assert job.notify_line("1f", clean=clean) == line
 
 
 def test_half_words_are_refused() -> None:

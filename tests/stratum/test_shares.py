@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -96,9 +97,11 @@ GOOD = params_of("1a", bits="00002000")
 
 def test_a_submission_is_read() -> None:
     params = [GOOD[0], "1a", "00112233445566FF", "6b03F15c", "A4a66500", "1FFfe000"]
-    assert parse_submission(params) == Submission(
-        GOOD[0], "1a", bytes.fromhex("00112233445566ff"), 0x6B03F15C, 0xA4A66500, 0x1FFFE000
-    )
+    submission = parse_submission(params)
+    packed = bytes.fromhex("00112233445566ff6b03f15ca4a665001fffe000")
+    assert submission == Submission(GOOD[0], "1a", packed, 0x6B03F15C, 0x1FFFE000)
+    assert submission.extranonce2 == packed[:8]
+    assert submission.nonce == 0xA4A66500
 
 
 def test_short_nonces_and_version_bits_are_padded() -> None:
@@ -137,6 +140,37 @@ def test_malformed_params_are_code_20(at: int, value: object) -> None:
     result = parse_submission(params)
     assert isinstance(result, Reject)
     assert result.code is RejectCode.OTHER
+
+
+@given(
+    st.lists(
+        st.text(alphabet="0123456789abcdefABCDEF xg\u0661", max_size=18)
+        | st.from_regex(r"[0-9a-fA-F]{8}|[0-9a-f]{16}", fullmatch=True)
+        | st.none(),
+        min_size=4,
+        max_size=7,
+    )
+)
+def test_any_params_are_read_by_the_same_rules(params: list[Any]) -> None:
+    """Well-formed ones take a shorter way through the code; it lets nothing else pass."""
+    sizes = (None, None, 16, 8, 8, 8)[: len(params)]
+    well_formed = 5 <= len(params) <= 6 and all(
+        isinstance(value, str)
+        and (size is None or re.fullmatch(f"[0-9a-fA-F]{{{size}}}", _padded(at, value)))
+        for at, (value, size) in enumerate(zip(params, sizes, strict=False))
+    )
+    result = parse_submission(params)
+    assert isinstance(result, Submission) is well_formed
+    if isinstance(result, Submission):
+        digits = params[2] + params[3] + "".join(text.rjust(8, "0") for text in params[4:])
+        assert result.packed == bytes.fromhex(digits.ljust(40, "0"))
+        assert (result.user, result.job_id) == (params[0], params[1])
+        assert result.ntime == int(params[3], 16)
+        assert result.version_bits == (int(params[5], 16) if len(params) == 6 else 0)
+
+
+def _padded(at: int, value: str) -> str:
+    return value.rjust(8, "0") if at >= 4 and value else value
 
 
 @pytest.mark.parametrize("params", [[], GOOD[:4], [*GOOD, "x"]])
