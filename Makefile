@@ -13,7 +13,7 @@ DEV := .venv/.dev
 FOUNDRY := contracts/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check fmt contracts bench clean distclean
+.PHONY: help demo run test check fmt contracts bench fuzz clean distclean
 
 help:
 	@echo "make demo       train a network on the digits with mined shares, and audit it from its chain"
@@ -22,7 +22,8 @@ help:
 	@echo "make check      formatting, lint, types, import rules"
 	@echo "make fmt        format Python and Solidity"
 	@echo "make contracts  compile the contracts into potnode/chain/abi"
-	@echo "make bench      measure miner, engine, chain, audit and store on this machine"
+	@echo "make bench      measure miner, engine, chain, audit, store and pool on this machine"
+	@echo "make fuzz       a million spoiled conversations at a Stratum session"
 	@echo "make clean      remove caches and build output (distclean: .venv and node_modules too)"
 
 demo: $(RUNTIME)
@@ -53,7 +54,10 @@ contracts: $(DEV) $(FOUNDRY)
 	$(BIN)/python contracts/tools/export-abi
 
 bench: $(RUNTIME)
-	@for name in hash engine job shares; do $(BIN)/potnode bench $$name $(ARGS) || exit 1; done
+	@for name in hash engine job shares stratum; do $(BIN)/potnode bench $$name $(ARGS) || exit 1; done
+
+fuzz: $(DEV)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean:
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -76,6 +76,18 @@ class RecorderView(Protocol):
         ...
 
 
+class Miners(Protocol):
+    """What a campaign needs of those connected."""
+
+    def broadcast(self, clean: bool) -> object:
+        """Give every miner a new job."""
+        ...
+
+    def refresh(self, connection_id: int) -> object:
+        """Give one miner a new job."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a campaign is. Rates are per second, means over the campaign's recent past.
@@ -105,22 +117,25 @@ class Campaign:
         self,
         trainer: Trainer[EngineState],
         pool: TrainingPool,
-        pace: Pace,
+        pace: Pace[int],
         store: StepStore,
         recorder: RecorderView,
         clock: Clock,
-        broadcast: Callable[[], object],
+        miners: Miners,
         validation: Validation | None = None,
+        refresh_seconds: float = REFRESH_MAX,
     ) -> None:
+        """Args: refresh_seconds: between templates of new steps while ASICs are connected."""
         self.trainer = trainer
         self.pool = pool
         self._pace = pace
         self._store = store
         self._recorder = recorder
         self._clock = clock
-        self._broadcast = broadcast
+        self._miners = miners
+        self._refresh_seconds = refresh_seconds
         self._wake = asyncio.Event()
-        self._flooded = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._validation = validation
         self._expired = 0
         self._to_expire: list[bytes] = []
@@ -133,7 +148,11 @@ class Campaign:
         """A share came: there may be a step to close, or more shares than can be taken."""
         self._wake.set()
         if self.trainer.waiting > BACKLOG_STEPS * self.trainer.params.population:
-            self._flooded.set()
+            self._hurry.set()
+
+    def hurry(self) -> None:
+        """A miner's bits are far from what they should be."""
+        self._hurry.set()
 
     def expire(self, hashes: Sequence[bytes]) -> None:
         """These acknowledged shares can no longer count; the next step is stored with them."""
@@ -185,6 +204,10 @@ class Campaign:
             if refusal is not None:
                 raise JobOver(refusal)
             self._wake.clear()
+            early = self._too_early()
+            if early > 0:
+                await asyncio.sleep(min(early, LOOK_SECONDS))
+                continue
             plan = None if self._recorder.lag >= OUTBOX_LIMIT else self.trainer.plan()
             if plan is None:
                 # The recorder's progress does not wake us, so look again now and then.
@@ -198,6 +221,12 @@ class Campaign:
             self.trainer.commit(closed)
             self._recorder.wake()
             self._note(closed, computed - started, saving)
+
+    def _too_early(self) -> float:
+        """Seconds until the next step may close."""
+        if self._last_step_at is None:
+            return 0.0
+        return self._last_step_at + self._shortest_step() - self._clock.monotonic()
 
     async def _save(self, closed: ClosedStep[EngineState]) -> float:
         """Store a step, waiting out a full or absent disk: nothing may follow a step not kept.
@@ -267,23 +296,47 @@ class Campaign:
     async def _refresh(self) -> None:
         """New templates as the steps go on: often enough for the window, seldom enough for ASICs.
 
-        Looked at every clamp(window / 4 x mean step time, 1 s, 10 s); miners take a pool that says
-        nothing for 90 s for dead (cgminer.c), so they hear of one at least every REFRESH_IDLE.
+        Miners take a pool that says nothing for 90 s for dead (cgminer.c), so they hear of one at
+        least every REFRESH_IDLE. Bits that must change between two templates are sent to their
+        miners alone.
         """
-        told = self._clock.monotonic()
+        look_at = self._clock.monotonic() + self._interval()
         while True:
-            step_seconds = self._step_seconds or REFRESH_MIN
-            window = self.trainer.params.window
-            interval = min(REFRESH_MAX, max(REFRESH_MIN, window / 4 * step_seconds))
             await asyncio.sleep(HURRY_SECONDS)
-            await _set_within(self._flooded, interval - HURRY_SECONDS)
-            self._flooded.clear()
+            await _set_within(self._hurry, max(0.0, look_at - self._clock.monotonic()))
+            self._hurry.clear()
             now = self._clock.monotonic()
-            changed = self._pace.adjust(self.trainer.waiting, now)
-            if changed or self.pool.step != self.trainer.step or now - told >= REFRESH_IDLE:
-                told = now
+            changed = self._pace.adjust(self.trainer.waiting, now, self._shortest_step())
+            age = now - self.pool.refreshed_at
+            moved = self.pool.step != self.trainer.step
+            if (moved and age >= self._interval()) or age >= REFRESH_IDLE:
                 self.pool.refresh()
-                self._broadcast()
+                self._miners.broadcast(clean=False)
+            else:
+                for connection_id in changed:
+                    self._miners.refresh(connection_id)
+            look_at = max(now + REFRESH_MIN, self.pool.refreshed_at + self._interval())
+
+    def _interval(self) -> float:
+        """Seconds from one template to the next: clamp(window / 4 x mean step time, 1 s, most).
+
+        Each new job costs an ASIC some milliseconds and part of its pipeline (cgminer's driver
+        stops its FPGA), so while one is connected they all hear of new steps at the longest.
+        """
+        if self._pace.asics:
+            return self._refresh_seconds
+        quarter = self.trainer.params.window / 4 * (self._step_seconds or 0.0)
+        return min(self._refresh_seconds, max(REFRESH_MIN, quarter))
+
+    def _shortest_step(self) -> float:
+        """Seconds a step takes at least: four refreshes within the window, while ASICs mine.
+
+        They work on a job until the next and have shares of the one before under way; steps that
+        went on faster would pass the window of those. On a CPU new work costs nothing.
+        """
+        if not self._pace.asics:
+            return 0.0
+        return 4 * self._refresh_seconds / max(1, self.trainer.params.window)
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

@@ -12,15 +12,24 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from potnode.errors import ConfigError
 
 HIDDEN = "***"
-_URLS = ("chain.url", "store.url")
+_URLS = ("chain.url", "store.url", "work.bitcoind")
 ENV_PREFIX = "POTNODE_"
 ENV_CONFIG_FILE = "POTNODE_CONFIG"
 # One name of its own, because users set it for single commands.
@@ -33,6 +42,16 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _listed(value: object) -> object:
+    """A list as a variable or an option has it: parts with commas between."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
 class StratumSettings(_Section):
     """The pool miners connect to."""
 
@@ -40,12 +59,112 @@ class StratumSettings(_Section):
         "127.0.0.1", description="Address to listen on; 0.0.0.0 for a hall of miners."
     )
     port: int = Field(3333, ge=0, le=65535, description="TCP port; 0 takes any free one.")
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of certificates; miners may then use TLS on the same port."
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key.")
+    tls_port: int | None = Field(
+        None, ge=0, le=65535, description="Another port, where TLS alone is spoken."
+    )
+    proxies: Names = Field(
+        (), description="Addresses or networks whose PROXY header says where a miner really is."
+    )
+    max_connections: int = Field(10_000, ge=1, description="Miners connected at a time.")
+    max_per_address: int = Field(
+        4096, ge=1, description="Of these, from one address; a hall may stand behind one."
+    )
+    submits_per_second: float = Field(
+        2_000, gt=0, description="Of one connection; what comes faster is read later, not lost."
+    )
+    shares_per_minute: float = Field(
+        600, gt=0, le=60_000, description="Shares an ASIC is to send, unless all send too many."
+    )
+    start_difficulty: int = Field(
+        1024, ge=1, le=1 << 62, description="An ASIC's first difficulty; a power of two."
+    )
+    cpu_miners: bool = Field(
+        True,
+        description="Serve CPU miners, known by their user agent, at difficulties below 1.",
+    )
+    stale_grace: float = Field(
+        5,
+        ge=0,
+        le=600,
+        description="Seconds after a new block in which work on the one before is answered true.",
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _hosts(cls, value: str) -> str:
+        if not all(host.strip() for host in value.split(",")):
+            raise ValueError("must name where to listen; 0.0.0.0,:: is everywhere")
+        return value
+
+    @field_validator("start_difficulty")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("must be a power of two: firmware rounds anything else")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key need each other")
+        if self.tls_port is not None and self.tls_certificate is None:
+            raise ValueError("tls_port needs tls_certificate and tls_key")
+        return self
+
+
+class WorkSettings(_Section):
+    """Where block templates come from."""
+
+    source: Literal["standalone", "bitcoind"] = Field(
+        "standalone", description="standalone: no real blocks. bitcoind: real ones, and their pay."
+    )
+    # Not signet: its blocks need a signature.
+    network: Literal["main", "test", "testnet4", "regtest"] = Field(
+        "main", description="Bitcoin network of the nodes and of payout addresses."
+    )
+    bitcoind: Names = Field(
+        (), repr=False, description="URLs http://user:password@host:port, the preferred node first."
+    )
+    cookie_file: Path | None = Field(
+        None, description="bitcoind's .cookie file, for URLs without user and password."
+    )
+    zmq: Names = Field(
+        (), description="Endpoints tcp://host:port where bitcoind publishes hashblock."
+    )
+    payout_address: str | None = Field(None, description="Bitcoin address that blocks pay.")
+    solo: bool = Field(
+        False, description="Pay a block to the miner that found it instead; no payout_address."
+    )
+    coinbase_tag: str = Field(
+        "/potnode/", max_length=40, pattern=r"^[ -~]*$", description="ASCII text in the coinbase."
+    )
+    refresh_seconds: float = Field(
+        10, ge=1, le=30, description="Between jobs of new training steps while ASICs mine."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.source == "bitcoind":
+            if not self.bitcoind:
+                raise ValueError("source bitcoind needs the URL of a node in work.bitcoind")
+            if self.solo == (self.payout_address is not None):
+                raise ValueError("give either payout_address or solo = true")
+        elif "source" not in self.model_fields_set:
+            # Who names a bitcoind and is paid nothing should not have to find out by waiting.
+            for name in ("bitcoind", "payout_address", "solo"):
+                if getattr(self, name):
+                    raise ValueError(f'{name} is set, which needs source = "bitcoind" as well')
+        return self
 
 
 class ApiSettings(_Section):
     """REST, JSON-RPC, metrics."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(5000, ge=0, le=65535, description="TCP port; 0 takes any free one.")
 
 
@@ -109,6 +228,7 @@ class Settings(_Section):
 
     data_dir: Path = Field(Path("chain_data"), description="Chain, database and keys of this node.")
     stratum: StratumSettings = StratumSettings()
+    work: WorkSettings = WorkSettings()
     api: ApiSettings = ApiSettings()
     chain: ChainSettings = ChainSettings()
     keys: KeySettings = KeySettings()
@@ -141,6 +261,8 @@ class Loaded:
                 value = getattr(value, part)
             if isinstance(value, Path | SecretStr):
                 value = str(value)
+            elif isinstance(value, tuple):
+                value = [_without_secrets(part) if name in _URLS else part for part in value]
             elif value is not None and name in _URLS:
                 value = _without_secrets(value)
             yield name, value, self.sources[name]
@@ -148,7 +270,11 @@ class Loaded:
 
 def _without_secrets(url: str) -> str:
     """A URL to show: passwords and, over HTTP, all that may be an access key are asterisks."""
+    scheme, _, rest = url.rpartition("://")
     parts = urlsplit(url)
+    if "@" in rest and (not scheme or "@" not in parts.netloc):
+        # No URL, or one cut short by a character of the password.
+        return f"{scheme}://{HIDDEN}" if scheme else HIDDEN
     if parts.scheme not in ("http", "https") and parts.password is None and not parts.query:
         return url  # a file's, whose slashes matter
     user, at, host = parts.netloc.rpartition("@")
@@ -210,7 +336,9 @@ def load(
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{name} ({sources.get(name, '?')}): {first['msg']}") from None
+        source = f" ({sources[name]})" if name in sources else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{name}{source}: {message}") from None
 
 
 def _from_file(

@@ -10,7 +10,7 @@ import structlog
 from potnode.config import LogSettings
 
 # Libraries that report every request or compilation at levels meant for their own developers.
-QUIET = ("alembic", "numba", "urllib3", "uvicorn", "web3", "eth", "asyncio")
+QUIET = ("alembic", "numba", "urllib3", "uvicorn", "web3", "eth", "asyncio", "httpx2", "httpcore2")
 
 
 def configure(settings: LogSettings) -> None:

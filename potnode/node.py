@@ -1,6 +1,6 @@
 """The node: every part wired to the others, in one task group. The only module that knows them all.
 
-    miners -> StratumServer -> TrainingPool -> Store -> Campaign -> Store -> Recording -> chain
+    miners, bitcoinds -> Mining -> TrainingPool -> Store -> Campaign -> Store -> Recording -> chain
     readers -> API -> Store, chain, Campaign
 
 A part that fails ends the node with its error; a set `stop` event ends it in order.
@@ -9,8 +9,9 @@ A part that fails ends the node with its error; a set `stop` event ends it in or
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from potnode import access, jobs
 from potnode.access import WritableChain
 from potnode.api.app import create_app
 from potnode.api.server import ApiServer
+from potnode.bitcoin import ParentChain
 from potnode.campaign import Campaign, Progress
 from potnode.chain.errors import BadChainData, ChainStorageFull, ChainUnavailable, RpcError
 from potnode.chain.facade import Facade
@@ -32,19 +34,22 @@ from potnode.data.errors import DataError
 from potnode.engine.engine import Engine
 from potnode.engine.errors import EngineError
 from potnode.errors import JobOver, NodeError
+from potnode.listening import shown
+from potnode.mining import Mining
 from potnode.pace import Pace
-from potnode.pool import PoolSwitch, TrainingPool
+from potnode.pool import Reached, TrainingPool
 from potnode.recording import RETRY_SECONDS, WAITED_OUT, Recording
 from potnode.spec.errors import SpecError
 from potnode.spec.manifest import check_job
 from potnode.spec.params import encode_params
 from potnode.spec.record import Validation
+from potnode.store.errors import StoreUnavailable
 from potnode.store.lock import DirectoryLock
 from potnode.store.rows import JobRow, JobStatus
 from potnode.store.store import Store
-from potnode.work.standalone import Standalone
+from stratum.counters import ConnectionStats
 from stratum.errors import LocalProtocolError
-from stratum.server import Counters, Listener, MinerView, StratumServer
+from stratum.server import Counters, MinerView
 
 T = TypeVar("T")
 
@@ -57,6 +62,10 @@ SHOWN_PROBLEMS = 3  # of the jobs that cannot be trained, on /readyz
 STOP_SECONDS = 3.0  # a stopping part that takes longer is left behind
 
 
+class _Stopped(Exception):
+    """Told to stop before everything was open."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a running node is made of."""
@@ -66,8 +75,7 @@ class Parts:
     chain: WritableChain
     store: Store
     recording: Recording
-    server: StratumServer
-    pool: PoolSwitch
+    mining: Mining
     api: ApiServer
 
 
@@ -95,15 +103,29 @@ class Node:
         """Run until `stop` is set or a part fails; then everything is stored and closed."""
         lock = await asyncio.to_thread(DirectoryLock, self.settings.data_dir)
         with lock:
-            async with self._opened() as parts:
+            mining = Mining(self.settings, self.clock)
+            try:
+                await mining.start()
+                async with asyncio.TaskGroup() as group:
+                    following = group.create_task(mining.run(), name="mining")
+                    await self._run_parts(mining)
+                    following.cancel()
+            except BaseExceptionGroup as failed:
+                # One part failed and took the others down: its error is what matters.
+                raise _first(failed) from None
+            finally:
+                await mining.close()
+
+    async def _run_parts(self, mining: Mining) -> None:
+        try:
+            async with self._opened(mining) as parts:
                 self._parts = parts
                 try:
                     await self._serve(parts)
-                except BaseExceptionGroup as group:
-                    # One part failed and took the others down: its error is what matters.
-                    raise _first(group) from None
                 finally:
                     self._parts = None
+        except _Stopped:
+            log.info("stopped before chain and database were there")
 
     @property
     def parts(self) -> Parts:
@@ -115,7 +137,7 @@ class Node:
     @property
     def stratum_port(self) -> int:
         """The port miners connect to."""
-        return self.parts.server.port
+        return self.parts.mining.server.port
 
     @property
     def api_port(self) -> int:
@@ -159,31 +181,41 @@ class Node:
     def stratum_address(self) -> tuple[str, int] | None:
         """Host and port miners connect to; None while nobody listens."""
         try:
-            return self.settings.stratum.host, self.parts.server.port
+            return self.settings.stratum.host, self.parts.mining.server.port
         except LocalProtocolError:
             return None
 
     def miners(self) -> Sequence[MinerView]:
         """Connected miners."""
-        return self.parts.server.miners()
+        return self.parts.mining.server.miners()
 
     def miner_bits(self, connection_id: int) -> int | None:
         """Agreed bits of a connection."""
-        return self.parts.pool.bits(connection_id)
+        return self.parts.mining.switch.bits(connection_id)
+
+    def connection_stats(self) -> Mapping[int, ConnectionStats]:
+        """Each connected miner's own numbers."""
+        return self.parts.mining.server.stats()
 
     def counters(self) -> Counters:
         """What the Stratum server counted."""
-        return self.parts.server.counters
+        return self.parts.mining.server.counters
 
     def last_transaction(self) -> bytes | None:
         """Hash of the last record that came into a block."""
         return self.parts.recording.outbox.last_transaction
+
+    def parent(self) -> ParentChain | None:
+        """The bitcoinds and blocks of a node whose templates are real."""
+        return self.parts.mining.parent
 
     def problems(self) -> list[str]:
         """Why the node is not ready for miners; empty when it is."""
         if self._parts is None:
             return ["the node is starting"]
         found = []
+        if self._parts.mining.parent is not None:
+            found += self._parts.mining.parent.problems()
         if self._campaign is None:
             found.append("there is no job to train")
         elif self._campaign.paused:
@@ -196,16 +228,15 @@ class Node:
     # Inside.
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Parts]:
+    async def _opened(self, mining: Mining) -> AsyncIterator[Parts]:
         settings = self.settings
         key = await asyncio.to_thread(access.operator_key, settings)
-        chain = await asyncio.to_thread(access.open_chain, settings, key)
+        chain = await self._patiently(lambda: access.open_chain(settings, key))
         try:
-            store = await asyncio.to_thread(Store, access.database_url(settings))
+            store = await self._patiently(lambda: Store(access.database_url(settings)))
             try:
                 confirmations = 0 if chain.embedded else settings.chain.confirmations
                 recording = Recording(chain.ledger, chain.sender, store, self.clock, confirmations)
-                pool = PoolSwitch()
                 api = ApiServer(create_app(self), settings.api.host, settings.api.port)
                 try:
                     yield Parts(
@@ -214,8 +245,7 @@ class Node:
                         chain=chain,
                         store=store,
                         recording=recording,
-                        server=StratumServer(pool, clock=self.clock.time),
-                        pool=pool,
+                        mining=mining,
                         api=api,
                     )
                 finally:
@@ -225,9 +255,28 @@ class Node:
         finally:
             await asyncio.to_thread(chain.close)
 
+    async def _patiently(self, opened: Callable[[], T]) -> T:
+        """What opens; a node whose miners make real blocks waits for what is away, as they mine.
+
+        Raises:
+            _Stopped: it was told to stop meanwhile.
+        """
+        said = False
+        while True:
+            try:
+                return await asyncio.to_thread(opened)
+            except (ChainUnavailable, StoreUnavailable) as error:
+                if self.settings.work.source == "standalone":
+                    raise
+                if not said:
+                    log.error("training waits, blocks are mined all the same: %s", error)
+                    said = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self.stop.wait()
+                raise _Stopped
+
     async def _serve(self, parts: Parts) -> None:
-        stratum = self.settings.stratum
-        await parts.server.start([Listener(host=stratum.host, port=stratum.port)])
         try:
             async with asyncio.TaskGroup() as group:
                 services = [
@@ -238,21 +287,19 @@ class Node:
                 await parts.api.started()
                 self.ready.set()
                 log.info(
-                    "ready: miners at %s:%d, API at http://%s:%d",
-                    self.settings.stratum.host,
-                    parts.server.port,
-                    self.settings.api.host,
-                    parts.api.port,
+                    "ready: miners at %s, API at http://%s",
+                    shown(self.settings.stratum.host, parts.mining.server.port),
+                    shown(self.settings.api.host, parts.api.port),
                 )
                 await self.stop.wait()
                 log.info("stopping")
-                await parts.server.stop()
+                await parts.mining.server.stop()
                 parts.api.stop()
                 await asyncio.wait(services[:1], timeout=STOP_SECONDS)
                 for service in services:
                     service.cancel()
         finally:
-            await parts.server.stop()
+            await parts.mining.server.stop()
 
     async def _train_jobs(self, parts: Parts) -> None:
         """One job after another, oldest first."""
@@ -307,8 +354,10 @@ class Node:
         self, parts: Parts, job: ChainJob, campaign: Campaign, pool: TrainingPool
     ) -> None:
         self._campaign = campaign
-        parts.pool.use(pool, parts.server.miners())
-        parts.server.broadcast(clean=True)
+        parts.mining.use(pool)
+        relieving = asyncio.create_task(
+            parts.mining.relieve(pool, lambda: campaign.paused), name="relieving"
+        )
         campaign.wake()
         try:
             await campaign.run()
@@ -318,7 +367,8 @@ class Node:
             self._campaign = None
             return
         finally:
-            parts.pool.use(None, ())
+            relieving.cancel()
+            parts.mining.use(None)
         await parts.recording.drained()
         await _until_stored(lambda: parts.store.set_job_status(job.job_id, JobStatus.FINISHED))
         self._finished[job.job_id] = campaign.progress()
@@ -351,14 +401,24 @@ class Node:
         validation = await asyncio.to_thread(
             _last_validation, parts.store, job.job_id, trainer.step
         )
-        pace = Pace(population=job.params.population, flow=FIRST_FLOW)
+        mining = parts.mining
+        pace = Pace[int](population=job.params.population, flow=FIRST_FLOW)
         campaign: Campaign
 
         def on_share() -> None:
             campaign.wake()
 
+        def hurry() -> None:
+            campaign.hurry()
+
         pool = TrainingPool(
-            trainer, pace, parts.store, Standalone(job.job_id), self.clock, on_share
+            trainer,
+            pace,
+            parts.store,
+            mining.source(job.job_id),
+            self.clock,
+            Reached(on_share, hurry, mining.server.refresh),
+            mining.rules,
         )
         campaign = Campaign(
             trainer,
@@ -367,8 +427,9 @@ class Node:
             parts.store,
             parts.recording,
             self.clock,
-            broadcast=lambda: parts.server.broadcast(clean=False),
+            miners=mining.server,
             validation=validation,
+            refresh_seconds=self.settings.work.refresh_seconds,
         )
         campaign.expire([c.hash for c in lost])
         log.info(

@@ -2,7 +2,8 @@
 
 Responsible for what happens to bytes on their way between the two: a PROXY header and TLS in front,
 pauses and closing where a limit says so, and the calls to the pool. All lines of one read are
-handled together, and their replies leave in one write. What connections share is the server's.
+handled together, and their replies leave in one write at the end of the loop's turn. What
+connections share is the server's.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import asyncio
 import logging
 from typing import Final
 
-from stratum.counters import ConnectionStats
+from stratum.counters import ConnectionStats, Tally
 from stratum.errors import Reject, RejectCode
 from stratum.front import Front
 from stratum.host import Host, Shared
 from stratum.limits import RejectLadder, Rung, exempt
 from stratum.listener import Listener, peer_name, peer_of, unmapped
+from stratum.outlet import Outlet
 from stratum.pool import Answer, MinerView
 from stratum.proxy import ProxyError
 from stratum.session import (
@@ -25,14 +27,14 @@ from stratum.session import (
     Event,
     JunkReceived,
     ReadyToMine,
-    Session,
     ShareFound,
     ShareRefused,
     State,
     WishesChanged,
 )
-from stratum.tls import TlsChannel, TlsError
+from stratum.tls import TlsError
 from stratum.valve import Valve
+from stratum.view import named, view_of
 from stratum.watch import Overdue, Watch
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class Connection(asyncio.BufferedProtocol):
     """A miner's connection.
 
     connection_id: as the host gave it, 0 for one that was not let in. peer: the address for logs,
-    the real one once a PROXY header said it.
+    the real one once a PROXY header said it. session: only of a connection that was let in.
     """
 
     connection_id = 0
@@ -62,81 +64,47 @@ class Connection(asyncio.BufferedProtocol):
         self._shared = shared
         self._host = host
         self._listener = listener
-        self._ladder: RejectLadder | None = None
-        if limits.reject_patience is not None:
-            self._ladder = RejectLadder(limits.reject_patience)
+        patience = limits.reject_patience
+        self._ladder = None if patience is None else RejectLadder(patience)
         self._entered = False
         self._admitted = False
         self._watch = Watch(limits, now)
         self._front: Front | None = None
-        self._tls: TlsChannel | None = None
         self._view: MinerView | None = None
+        self._viewed_at = 0
         self._flush_planned = False
+        self._refused = 0  # submits of the last read whose replies have not left yet
         self._read_at = now
-        self._connected_at = shared.clock()
-        self._accepted = 0
-        self._rejected = 0
-        self._last_share_at: float | None = None
+        self._tally = Tally(shared.clock())
 
     # What the server asks.
 
     @property
     def ready(self) -> bool:
         """Whether it is mining."""
-        return self._session.state is State.READY
-
-    @property
-    def session(self) -> Session:
-        """The session; only of a connection that was let in."""
-        return self._session
+        return self.session.state is State.READY
 
     def view(self) -> MinerView:
         """Return the miner as it is now; the same object while nothing changed."""
-        session = self._session
         view = self._view
-        if (
-            view is None
-            or view.suggested_difficulty != session.suggested_difficulty
-            or view.fixed_difficulty != session.fixed_difficulty
-            or view.minimum_difficulty != session.minimum_difficulty
-            or view.version_mask != session.version_mask
-            or view.user_agent != session.user_agent
-            or view.extranonce1 != session.extranonce1
-        ):
-            view = self._view = MinerView(
-                connection_id=self.connection_id,
-                account=session.account or "",
-                worker=session.worker,
-                user_agent=session.user_agent,
-                suggested_difficulty=session.suggested_difficulty,
-                fixed_difficulty=session.fixed_difficulty,
-                minimum_difficulty=session.minimum_difficulty,
-                version_mask=session.version_mask,
-                extranonce1=session.extranonce1,
-                peer=self.peer,
-            )
+        if view is None or self._viewed_at != self.session.requests:
+            view = self._view = view_of(self.session, self.connection_id, self.peer, view)
+            self._viewed_at = self.session.requests
         return view
 
     def stats(self) -> ConnectionStats:
         """Return this connection's numbers as of now."""
-        return ConnectionStats(
-            connected_at=self._connected_at,
-            accepted=self._accepted,
-            rejected=self._rejected,
-            last_share_at=self._last_share_at,
-            lines=self._session.lines,
-            tls=self._tls is not None,
-        )
+        return self._tally.stats(self.session.lines, tls=self._outlet.tls is not None)
 
-    def prepare_job(self, clean: bool) -> bool:
-        """Ask the pool for a job and queue it for `take`; False when there is none to give."""
+    def prepare_job(self, now: float, *, clean: bool) -> bool:
+        """Queue a job of the pool's for `take`, at `now` (Unix seconds); False without one."""
         if not self.ready:
             return False
         try:
             job = self._shared.pool.job_for(self.view())
             if job is None:
                 return False
-            self._session.send_job(job, self._shared.clock(), clean=clean)
+            self.session.send_job(job, now, clean=clean)
         except Exception:
             # One miner's trouble must not cost the others their jobs in a broadcast.
             self._shared.counters.pool_errors += 1
@@ -153,26 +121,23 @@ class Connection(asyncio.BufferedProtocol):
     def take(self) -> bytes:
         """Return what the session has to send as it goes over the wire; it must be sent next."""
         self._flush_planned = False
-        data = self._session.data_to_send()
+        if self._refused:
+            shared = self._shared
+            shared.counters.submit_latency.add(shared.monotonic() - self._read_at, self._refused)
+            self._refused = 0
+        data = self.session.data_to_send()
         if not data or self._transport.is_closing():
             return b""
-        if self._tls is not None:
-            try:
-                self._tls.send(data)
-            except TlsError as error:
-                log.info("dropping connection %d from %s: %s", *self._names(), error)
-                self.abort()
-                return b""
-            data = self._tls.data_to_send()
-        return data
+        try:
+            return self._outlet.wrap(data)
+        except TlsError as error:
+            log.info("dropping connection %d from %s: %s", *self._names(), error)
+            self.abort()
+            return b""
 
     def send(self, data: bytes) -> None:
         """Send what `take` returned; drops the connection when it has left too much unread."""
-        transport = self._transport
-        if transport.is_closing():
-            return
-        transport.write(data)
-        if transport.get_write_buffer_size() > self._shared.limits.write_limit:
+        if not self._outlet.send(data):
             self._shared.counters.dropped_slow += 1
             log.info("dropping connection %d from %s: it does not read", *self._names())
             self.abort()
@@ -182,17 +147,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._watch.closing_since is not None:
             return
         self._watch.closing_since = self._shared.monotonic()
-        self._session.close()
+        self.session.close()
         self.flush()
-        if self._tls is not None and self._tls.established and not self._transport.is_closing():
-            self._tls.close()
-            self._transport.write(self._tls.data_to_send())
-        self._transport.close()
+        self._outlet.close()
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
         self._watch.closing_since = self._shared.monotonic()
-        self._session.close()
+        self.session.close()
         self._transport.abort()
 
     def sweep(self, now: float) -> None:
@@ -220,7 +182,7 @@ class Connection(asyncio.BufferedProtocol):
         if not isinstance(transport, asyncio.Transport):
             raise TypeError(f"a stream transport is needed, not {type(transport).__name__}")
         self._transport = transport
-        self._loop = asyncio.get_running_loop()
+        self._outlet = Outlet(transport, self._shared.limits.write_limit)
         self._address, port = peer_of(transport.get_extra_info("peername"))
         self.peer = peer_name(self._address, port)
         place = self._host.enter(self)
@@ -228,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
             transport.abort()
             return
         self._entered = True
-        self.connection_id, self._session = place
+        self.connection_id, self.session = place
         self._valve = self._new_valve()
         listener = self._listener
         log.debug("connection %d from %s", self.connection_id, self.peer)
@@ -243,11 +205,16 @@ class Connection(asyncio.BufferedProtocol):
         if not self._entered:
             return
         self._valve.close()
-        self._session.close()
+        self.session.close()
         if self._admitted and self._address is not None:
             self._shared.addresses.leave(self._address)
         self._host.leave(self)
-        log.debug("connection %d is gone: %s", self.connection_id, exc or "closed")
+        # Of a miner that left it is worth a line; what never mined may be anybody's probe, and why
+        # we closed one was said then.
+        left = self._watch.ready and self._watch.closing_since is None
+        level = logging.INFO if left else logging.DEBUG
+        why = exc or "closed"
+        log.log(level, "connection %d from %s is gone, %s: %s", *self._names(), self._tally, why)
         if self._watch.ready:
             self._shared.pool.disconnected(self.view())
 
@@ -258,25 +225,26 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
         data = bytes(self._shared.buffer[:nbytes])
-        if self._front is None:
+        front = self._front
+        if front is None:
             self._handle_lines(data)
             return
-        data = self._unwrap(self._front, data)
+        data = self._unwrap(front, data)
         if data:
             self._handle_lines(data)
-        if self._tls is not None and self._tls.ended:
+        opaque = front.opaque(nbytes, len(data)) if self._watch.closing_since is None else 0
+        if opaque and not self._valve.charge_opaque(self._shared.monotonic(), opaque):
+            self._end("it costs too much")
+        if self._outlet.tls is not None and self._outlet.tls.ended:
             self.close()
 
     # Inside: what comes before lines.
 
     def _new_valve(self) -> Valve:
         """Return the valve of the present address."""
-        shared = self._shared
-        limits = shared.limits
+        limits, counters = self._shared.limits, self._shared.counters
         metered = self._address is None or not exempt(self._address, limits.exempt)
-        return Valve(
-            self._transport, self._loop, limits, shared.counters, self._read_at, metered=metered
-        )
+        return Valve(self._transport, limits, counters, self._read_at, metered=metered)
 
     def _admit(self) -> None:
         """Count the connection at its address; where that is not allowed it is gone."""
@@ -301,9 +269,9 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
         except TlsError as error:
             counters.tls_failed += 1
-            log.info("closing connection %d from %s: %s", *self._names(), error)
-            if front.tls is not None:
-                self._transport.write(front.tls.data_to_send())  # the alert that says why
+            log.info("closing connection %d from %s: no TLS (%s)", *self._names(), error)
+            self._outlet.tls = front.tls
+            self._outlet.handshake()  # the alert that says why
             self.close()
         if front.named is not None and not self._admitted:
             address, port = front.named
@@ -316,19 +284,17 @@ class Connection(asyncio.BufferedProtocol):
         if front.open:
             self._front = None
         elif front.tls is not None:
-            if self._tls is None:
-                self._tls, self._watch.tls_since = front.tls, self._shared.monotonic()
+            if self._outlet.tls is None:
+                self._outlet.tls, self._watch.tls_since = front.tls, self._shared.monotonic()
             if front.tls.established:
                 self._watch.tls_since = None
-            answer = front.tls.data_to_send()
-            if answer:
-                self._transport.write(answer)
+            self.send(front.tls.data_to_send())  # key updates are answered too, without end
         return data
 
     # Inside: lines.
 
     def _handle_lines(self, data: bytes) -> None:
-        shared, session = self._shared, self._session
+        shared, session = self._shared, self.session
         counters = shared.counters
         now = self._read_at = shared.monotonic()
         lines = session.lines
@@ -344,7 +310,7 @@ class Connection(asyncio.BufferedProtocol):
                 shared.pool.submit(event.share, self.view(), self._answer_to(event, now))
             elif isinstance(event, JunkReceived):
                 junk += 1
-                log.debug("connection %d sent junk: %s", self.connection_id, event.reason)
+                log.debug("connection %d from %s sent junk: %s", *self._names(), event.reason)
             else:
                 self._handle(event)
         lines = session.lines - lines
@@ -353,12 +319,11 @@ class Connection(asyncio.BufferedProtocol):
             self._watch.last_line = now
         if found:
             self._watch.last_share = now
-        self._rejected += refused
+        self._tally.rejected += refused
+        self._refused += refused
         if self._ladder is not None and (found or refused) and self.ready:
             self._climb(self._ladder, found, now)
-        self.flush()
-        if refused:
-            counters.submit_latency.add(shared.monotonic() - now, refused)
+        self._flush_later()
         if self._watch.closing_since is None and not self._valve.charge(
             now,
             size=len(data),
@@ -368,7 +333,6 @@ class Connection(asyncio.BufferedProtocol):
             faults=faults,
             unanswered=session.unanswered,
         ):
-            counters.too_costly += 1
             self._end("it costs too much")
 
     def _handle(self, event: Event) -> None:
@@ -380,34 +344,35 @@ class Connection(asyncio.BufferedProtocol):
             case ReadyToMine():
                 self._watch.ready = True
                 self._watch.last_share = self._read_at
-                log.info("connection %d from %s is ready", *self._names())
+                log.info("connection %d from %s mines: %s", *self._names(), named(self.view()))
                 shared.pool.connected(self.view())
-                self.prepare_job(clean=False)
+                self.prepare_job(shared.clock(), clean=False)
             case WishesChanged():
                 shared.pool.asked(self.view())
             case Closed():
                 self._end(event.reason)
+
+    def _flush_later(self) -> None:
+        if not self._flush_planned:
+            self._flush_planned = True
+            self._shared.turn.add(self)
 
     def _answer_to(self, event: ShareFound, read_at: float) -> Answer:
         def answer(reject: Reject | None) -> None:
             shared = self._shared
             counters = shared.counters
             if reject is None:
-                self._session.accept(event)
+                self.session.accept(event)
                 counters.accepted += 1
-                self._accepted += 1
-                self._last_share_at = shared.clock()
+                self._tally.accept(shared.clock())
             else:
-                self._session.reject(event, reject)
+                self.session.reject(event, reject)
                 counters.rejects[reject.code] += 1
-                self._rejected += 1
+                self._tally.rejected += 1
             counters.submit_latency.add(shared.monotonic() - read_at)
             if self._valve.choked:
-                self._valve.answered(self._session.unanswered)
-            # One commit answers many shares: their replies leave together, in one write.
-            if not self._flush_planned:
-                self._flush_planned = True
-                self._loop.call_soon(self.flush)
+                self._valve.answered(self.session.unanswered)
+            self._flush_later()
 
         return answer
 
@@ -423,11 +388,11 @@ class Connection(asyncio.BufferedProtocol):
         match ladder.refused(now):
             case Rung.FRESH_JOB:
                 log.info("connection %d from %s gets nothing right, a fresh job", *self._names())
-                self._session.repeat_difficulty()
-                self.prepare_job(clean=True)
+                self.session.repeat_difficulty()
+                self.prepare_job(self._shared.clock(), clean=True)
             case Rung.RECONNECT:
                 log.info("connection %d from %s is asked to reconnect", *self._names())
-                self._session.reconnect(RECONNECT_WAIT)
+                self.session.reconnect(RECONNECT_WAIT)
             case Rung.CLOSE:
                 self._shared.counters.only_rejects += 1
                 self._end("nothing but refused submits")

@@ -107,3 +107,29 @@ class ConnectionStats:
     last_share_at: float | None
     lines: int
     tls: bool
+
+
+class Tally:
+    """The numbers of one connection that was made at `connected_at`, in Unix seconds."""
+
+    __slots__ = ("_connected_at", "_last_share_at", "accepted", "rejected")
+
+    def __init__(self, connected_at: float) -> None:
+        self._connected_at = connected_at
+        self._last_share_at: float | None = None
+        self.accepted = 0
+        self.rejected = 0
+
+    def __str__(self) -> str:
+        return f"{self.accepted} accepted, {self.rejected} rejected"
+
+    def accept(self, at: float) -> None:
+        """Count a share that was accepted."""
+        self.accepted += 1
+        self._last_share_at = at
+
+    def stats(self, lines: int, *, tls: bool) -> ConnectionStats:
+        """Return the numbers as of now."""
+        return ConnectionStats(
+            self._connected_at, self.accepted, self.rejected, self._last_share_at, lines, tls
+        )

@@ -38,6 +38,10 @@ class Reject:
     code: RejectCode
     text: str
 
+    def __hash__(self) -> int:
+        """By the text alone, as refusals are looked up for every share of low difficulty."""
+        return hash(self.text)
+
 
 class StratumError(Exception):
     """Root of every exception of this package."""

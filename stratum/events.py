@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import msgspec
+
 from stratum.errors import Reject
 from stratum.shares import Share
 
@@ -37,8 +39,7 @@ class WishesChanged:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class ShareFound:
+class ShareFound(msgspec.Struct, frozen=True, gc=False):
     """A good share, not answered yet: give this event to `accept` or `reject`, once."""
 
     share: Share
@@ -46,15 +47,13 @@ class ShareFound:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlockFound:
-    """A header that solves a block of the network. Comes before the share is judged otherwise."""
+class BlockFound(msgspec.Struct, frozen=True, gc=False):
+    """A header that solves a block of the network. Comes before all else that a read led to."""
 
     share: Share
 
 
-@dataclass(frozen=True, slots=True)
-class ShareRefused:
+class ShareRefused(msgspec.Struct, frozen=True, gc=False):
     """A submit was refused, and has been answered."""
 
     reject: Reject

@@ -47,7 +47,7 @@ def agree(params: list[Any]) -> Agreement | Reject:
     result: dict[str, object] = {}
     mask: int | None = None
     minimum: int | float | None = None
-    for name in names:
+    for name in dict.fromkeys(names):  # a line has room for the same one a thousand times
         if name == "version-rolling":
             mask = _asked_mask(options) & VERSION_MASK
             result[name] = mask != 0

@@ -7,11 +7,15 @@ start; who may connect, and what is logged and counted, is the connection's.
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from stratum.limits import Address
 from stratum.listener import Listener
 from stratum.proxy import ProxyError, ProxyHeader, Verdict, parse_header
 from stratum.tls import HANDSHAKE_BYTE, TlsChannel
+
+LONGEST_RECORD: Final = 5 + 16_384 + 256
+"""Bytes of TLS's longest record (RFC 8446, 5.2), which says nothing before it is complete."""
 
 
 class _Stage(enum.Enum):
@@ -34,6 +38,7 @@ class Front:
         self._after_header = _Stage.LINES if listener.tls is None else _Stage.SNIFF
         self._stage = _Stage.PROXY if believed else self._after_header
         self._held = b""
+        self._opaque = 0
         self.named: tuple[Address, int] | None = None
         self.tls: TlsChannel | None = None
 
@@ -55,6 +60,18 @@ class Front:
         if data and self.tls is not None:
             data = self.tls.receive(data)
         return data
+
+    def opaque(self, size: int, said: int) -> int:
+        """Note a read of `size` bytes that held `said` for the session.
+
+        Return how many bytes of TLS have come that said nothing, each once: none as long as they
+        may be the start of a record, or what encryption adds to every line.
+        """
+        self._opaque = max(0, self._opaque + size - 2 * said)
+        if self.tls is None or self._opaque <= LONGEST_RECORD:
+            return 0
+        opaque, self._opaque = self._opaque, 0
+        return opaque
 
     def _read_header(self, data: bytes) -> bytes:
         header = parse_header(data)

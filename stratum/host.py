@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from stratum.counters import Counters
 from stratum.limits import AddressBook, Limits
+from stratum.outlet import Turn
 from stratum.pool import Pool
 from stratum.session import Session
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 class Shared:
     """What all connections of a server use. clock: Unix seconds. monotonic: for durations.
 
-    buffer: every connection reads into it; it is free again when the read is handled.
+    buffer: every connection reads into it; it is free again when the read is handled. turn: where
+    connections wait that have something to send.
     """
 
     pool: Pool
@@ -29,6 +31,7 @@ class Shared:
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     buffer: memoryview
+    turn: Turn
 
 
 class Host(Protocol):

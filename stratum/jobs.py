@@ -8,7 +8,7 @@ their `tag` means is the owner's business.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ MAX_COINBASE: Final = 755
 
 MAX_BRANCH: Final = 20
 """Longest merkle branch all firmware takes (Avalon 2)."""
+
+_TARGETS: Final = 1 << 256
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -68,9 +70,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if size > MAX_COINBASE:
             raise InvalidJobError(f"the coinbase has {size} bytes, firmware takes {MAX_COINBASE}")
         _check_template(self.branch, self.version, self.nbits, self.ntime)
-        if not 1 <= self.share_target < 1 << 256:
+        if not 1 <= self.share_target < _TARGETS:
             raise InvalidJobError("share_target must be 1..2^256 - 1")
-        if not 0 <= self.network_target < 1 << 256:
+        if not 0 <= self.network_target < _TARGETS:
             raise InvalidJobError("network_target must be 0..2^256 - 1")
         if not self.difficulty > 0:
             raise InvalidJobError(f"difficulty is {self.difficulty}, must be positive")
@@ -148,20 +150,23 @@ class JobIds:
         return f"{next(self._numbers) & 0xFFFFFFFF:x}"
 
 
-@dataclass(slots=True)
-class IssuedJob:
-    """A job as one connection was sent it: `coinbase_head` is coinb1 and its extranonce1.
+class IssuedJob(msgspec.Struct, gc=False):
+    """A job as one connection was sent it at `sent_at` (seconds), with its extranonce1.
 
     `prepared` is the hasher's own: what all shares of the job have in common, None before the
-    first. Nothing else changes once it is made.
+    first, and again when the job is an old one. Nothing else changes once it is made.
     """
 
     job_id: str
     job: Job
     sent_at: float
-    coinbase_head: bytes
     extranonce1: bytes
-    prepared: object = field(default=None, repr=False, compare=False)
+    prepared: object = None
+
+    @property
+    def coinbase_head(self) -> bytes:
+        """The coinbase up to extranonce2."""
+        return self.job.coinb1 + self.extranonce1
 
 
 class JobBook:
@@ -169,15 +174,19 @@ class JobBook:
 
     A job lives `lifetime` seconds from when it was sent, and longer while it is among the last
     `keep_last`; never more than `limit` are held. Miners send shares of the last two or three jobs
-    all the time, and cgminer those of up to two minutes ago after a reconnect.
+    all the time, and cgminer those of up to two minutes ago after a reconnect. What a hasher
+    prepared for a job is larger than the job: it goes when two newer ones are there, and is made
+    again for the few shares that come later.
     """
 
-    __slots__ = ("_jobs", "_keep_last", "_lifetime", "_limit")
+    __slots__ = ("_before_newest", "_jobs", "_keep_last", "_lifetime", "_limit", "_newest")
 
     def __init__(self, *, lifetime: float = 180.0, keep_last: int = 8, limit: int = 256) -> None:
         if not 1 <= keep_last <= limit:
             raise ValueError(f"keep_last is {keep_last}, must be 1..limit ({limit})")
         self._jobs: dict[str, IssuedJob] = {}
+        self._newest: IssuedJob | None = None
+        self._before_newest: IssuedJob | None = None
         self._lifetime = lifetime
         self._keep_last = keep_last
         self._limit = limit
@@ -189,6 +198,9 @@ class JobBook:
         """Remember a job and forget those whose time is over at `issued.sent_at`."""
         jobs = self._jobs
         jobs[issued.job_id] = issued
+        if self._before_newest is not None:
+            self._before_newest.prepared = None
+        self._before_newest, self._newest = self._newest, issued
         expired = issued.sent_at - self._lifetime
         while len(jobs) > self._keep_last:
             oldest = next(iter(jobs))
@@ -196,6 +208,31 @@ class JobBook:
                 break
             del jobs[oldest]
 
+    def issue(self, job_id: str, job: Job, now: float, extranonce1: bytes) -> None:
+        """Remember a job that is sent at `now` with this extranonce1; see `add`."""
+        self.add(IssuedJob(job_id, job, now, extranonce1))
+
     def get(self, job_id: str) -> IssuedJob | None:
         """Return the job of this id, or None when it was never sent or is forgotten."""
         return self._jobs.get(job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """What an earlier connection leaves to the one that resumes it.
+
+    extranonce1: 4 bytes, no longer another connection's. jobs: the jobs it was sent, which have
+    that extranonce1 in their coinbase. Raises ValueError when extranonce1 has another size.
+    """
+
+    extranonce1: bytes
+    jobs: JobBook
+
+    def __post_init__(self) -> None:
+        check_extranonce1(self.extranonce1)
+
+
+def check_extranonce1(extranonce1: bytes) -> None:
+    """Raise ValueError unless it has 4 bytes."""
+    if len(extranonce1) != EXTRANONCE1_SIZE:
+        raise ValueError(f"extranonce1 has {len(extranonce1)} bytes, not {EXTRANONCE1_SIZE}")

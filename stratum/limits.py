@@ -37,7 +37,16 @@ JUNK_COST: Final = 50.0
 """Cost of a line that is no message."""
 
 BYTE_COST: Final = 0.25 / 1024
-"""Cost of a byte: 200 ordinary submits a second stay below what decays meanwhile."""
+"""Cost of a byte beyond those that submits need."""
+
+SUBMIT_SIZE: Final = 256
+"""Bytes of a submit that cost nothing: how many there may be is said by submits_per_second, and a
+cost on top would slow down a proxy below the rate it may have."""
+
+
+OPAQUE_COST: Final = 0.04
+"""Cost of a byte inside TLS that no line came of: a key update (RFC 8446, 4.6.3) has 27 and takes
+longer than a share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,19 +163,30 @@ class SessionMeter:
         return max(0.0, self._cost - max(0.0, now - self._at) * self._limits.cost_decay)
 
     def charge(
-        self, now: float, *, size: int, lines: int, submits: int, junk: int = 0, faults: int = 0
+        self,
+        now: float,
+        *,
+        size: int,
+        lines: int,
+        submits: int,
+        junk: int = 0,
+        faults: int = 0,
+        opaque: int = 0,
     ) -> float:
         """Account for one read; return the seconds to pause, infinite when the session must end.
 
         size: bytes. lines: messages in them, of which `submits` are submits. junk: lines that are
-        no message. faults: submits that were refused as malformed or not authorised.
+        no message. faults: submits that were refused as malformed or not authorised. opaque: bytes
+        inside TLS that said nothing.
         """
         limits = self._limits
         wait = 0.0 if self._submits is None else self._submits.take(submits, now)
         if limits.soft_cost is None:
             return wait
         others = max(0, lines - submits)
-        added = size * BYTE_COST + others * LINE_COST + junk * JUNK_COST + faults * FAULT_COST
+        beyond = max(0, size - submits * SUBMIT_SIZE)
+        added = beyond * BYTE_COST + others * LINE_COST + junk * JUNK_COST + faults * FAULT_COST
+        added += opaque * OPAQUE_COST
         cost = self._cost = self.cost(now) + added
         self._at = max(now, self._at)
         if cost > limits.hard_cost:
@@ -259,6 +279,8 @@ class AddressBook:
 
     def leave(self, address: Address) -> None:
         """Count a connection that was let in as gone."""
+        if exempt(address, self._limits.exempt):
+            return  # its /64 may have others, which are counted
         key = _key(address)
         count = self._open.get(key, 0)
         if count > 1:

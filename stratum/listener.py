@@ -143,12 +143,16 @@ class Acceptor:
         """
         found: list[tuple[int, str, bool]] = []
         for host in hosts:
-            infos = await self._loop.getaddrinfo(
-                host or None,
-                self._listener.port,
-                type=socket.SOCK_STREAM,
-                flags=socket.AI_PASSIVE,
-            )
+            try:
+                infos = await self._loop.getaddrinfo(
+                    host or None,
+                    self._listener.port,
+                    type=socket.SOCK_STREAM,
+                    flags=socket.AI_PASSIVE,
+                )
+            except socket.gaierror as error:
+                text = f"cannot listen at {host}: {error.strerror}"
+                raise OSError(error.errno, text) from None
             found += [(info[0], str(info[4][0]), bool(host)) for info in infos]
         found.sort(key=lambda each: each[0] == socket.AF_INET6)
         return list(dict.fromkeys(found))

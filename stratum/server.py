@@ -25,9 +25,10 @@ from stratum.host import Shared
 from stratum.jobs import JobIds
 from stratum.limits import AddressBook, Limits, Refusal
 from stratum.listener import Acceptor, Listener
+from stratum.outlet import Turn
 from stratum.pool import Answer, MinerView, Pool
 from stratum.session import Resumable, Session
-from stratum.shares import SeenHashes
+from stratum.shares import Hasher, HashlibHasher, SeenHashes
 
 __all__ = ["Answer", "Counters", "Limits", "Listener", "MinerView", "Pool", "StratumServer"]
 
@@ -37,6 +38,9 @@ DEFAULT_LIMITS: Final = Limits()
 
 SWEEP_SECONDS: Final = 5.0
 """Longest time between two looks for connections whose time is over."""
+
+
+_POOL_FAILED: Final = Reject(RejectCode.OTHER, "The pool failed; try again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class StratumServer:
     """Serves a `Pool` to miners over TCP and TLS.
 
     clock gives Unix seconds, monotonic seconds that never go back. first_extranonce1 is where their
-    count starts: at random unless it is given, so that a restarted server hands out others.
+    count starts: at random unless it is given, so that a restarted server hands out others. hasher:
+    what hashes shares, hashlib by default.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class StratumServer:
         monotonic: Callable[[], float] = time.monotonic,
         limits: Limits = DEFAULT_LIMITS,
         first_extranonce1: int | None = None,
+        hasher: Hasher | None = None,
     ) -> None:
         self.counters: Final = Counters()
         self.limits: Final = limits
@@ -74,10 +80,12 @@ class StratumServer:
             clock=clock,
             monotonic=monotonic,
             buffer=memoryview(bytearray(READ_SIZE)),
+            turn=Turn(),
         )
         self._job_ids = JobIds()
         self._seen = SeenHashes()
         self._blocks_seen = SeenHashes(4096)
+        self._hasher = HashlibHasher() if hasher is None else hasher
         self._next_extranonce1 = (
             secrets.randbits(32) if first_extranonce1 is None else first_extranonce1
         )
@@ -85,6 +93,7 @@ class StratumServer:
         self._connections: dict[int, Connection] = {}
         self._extranonces: set[bytes] = set()
         self._owned: dict[int, list[bytes]] = {}
+        self._turned_away: set[int] = set()
         self._ended: OrderedDict[str, _Ended] = OrderedDict()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -170,11 +179,11 @@ class StratumServer:
         the first is sent, so that the miners get theirs as close together as can be.
         """
         counters, monotonic = self.counters, self._shared.monotonic
-        start = monotonic()
+        start, now = monotonic(), self._shared.clock()
         given = [
             (connection, connection.take())
             for connection in list(self._connections.values())
-            if connection.prepare_job(clean)
+            if connection.prepare_job(now, clean=clean)
         ]
         prepared = monotonic()
         for connection, data in given:
@@ -187,8 +196,17 @@ class StratumServer:
     def refresh(self, connection_id: int) -> bool:
         """Give one miner a new job; False when it is gone, not ready, or there is no job."""
         connection = self._connections.get(connection_id)
-        if connection is None or not connection.prepare_job(clean=False):
+        if connection is None or not connection.prepare_job(self._shared.clock(), clean=False):
             return False
+        connection.flush()
+        return True
+
+    def show_message(self, connection_id: int, text: str) -> bool:
+        """Have a miner show its owner a line of text; False when it is gone or not ready."""
+        connection = self._connections.get(connection_id)
+        if connection is None or not connection.ready:
+            return False
+        connection.session.show_message(text)
         connection.flush()
         return True
 
@@ -220,11 +238,12 @@ class StratumServer:
         number = self._next_connection
         session = Session(
             extranonce1=self._take_extranonce1(number),
-            account_of=self._account_of,
-            explain=self._pool.explain,
+            account_of=partial(self._account_of, connection, number),
+            explain=self._explain,
             seen=self._seen,
             blocks_seen=self._blocks_seen,
             job_ids=self._job_ids,
+            hasher=self._hasher,
             resume=partial(self._resume, number),
         )
         self._connections[number] = connection
@@ -235,6 +254,7 @@ class StratumServer:
         """Forget a connection that is gone; its session may be continued for a while."""
         number, session = connection.connection_id, connection.session
         del self._connections[number]
+        self._turned_away.discard(number)
         self._extranonces.difference_update(self._owned.pop(number))
         seconds = self.limits.resume_seconds
         if seconds is not None and len(session.jobs) > 0:
@@ -266,11 +286,35 @@ class StratumServer:
         self.counters.resumed += 1
         return ended.left
 
-    def _account_of(self, user: str, password: str) -> str | Reject:
+    def _account_of(
+        self, connection: Connection, number: int, user: str, password: str
+    ) -> str | Reject:
         try:
             return self._pool.account_of(user, password)
         except Unauthorized as error:
+            if number not in self._turned_away:  # its owner sees no more than that it is dead
+                self._turned_away.add(number)
+                log.info(
+                    "connection %d from %s may not mine as %s: %s",
+                    number,
+                    connection.peer,
+                    user,
+                    error,
+                )
             return Reject(RejectCode.UNAUTHORIZED, str(error))
+        except Exception:
+            # Behind this line of the read there may be a block.
+            self.counters.pool_errors += 1
+            log.exception("the pool failed on a user name")
+            return _POOL_FAILED
+
+    def _explain(self, tag: object) -> dict[str, object] | None:
+        try:
+            return self._pool.explain(tag)
+        except Exception:
+            self.counters.pool_errors += 1
+            log.exception("the pool failed to explain a job")
+            return None
 
     def _accept_failed(self, error: OSError) -> None:
         self.counters.accept_errors += 1

@@ -6,7 +6,9 @@ sends `data_to_send()`. Rules that everything here keeps:
 1. Nothing a client sends raises, and none of it is kept without a bound.
 2. Each request is answered in its turn, exactly once, unless its id is null or missing. A submit
    that may be good is the exception: it is answered when the owner says so, since only the
-   owner knows when it is safely stored.
+   owner knows when it is safely stored. Submits that follow each other in what arrived are hashed
+   together, before anything else is answered or changes; they are still judged, and refused, in
+   their order.
 3. Nothing is sent but replies until the miner is ready, and then little else but
    `mining.set_difficulty` and `mining.notify`: cgminer takes a line it does not know for the
    reply it waits for (util.c, auth_stratum).
@@ -19,7 +21,7 @@ sends `data_to_send()`. Rules that everything here keeps:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from stratum import methods
@@ -37,11 +39,11 @@ from stratum.events import (
     WishesChanged,
 )
 from stratum.extensions import agree
-from stratum.jobs import EXTRANONCE1_SIZE, EXTRANONCE2_SIZE, IssuedJob, Job, JobBook, JobIds
+from stratum.jobs import EXTRANONCE2_SIZE, Job, JobBook, JobIds, Resumable, check_extranonce1
 from stratum.messages import Junk, LineBuffer, Outbox, Request, decode
 from stratum.passwords import difficulty_wishes, options
-from stratum.shares import RefusedBlock, SeenHashes, Share
-from stratum.submits import JOB_NOT_FOUND, check
+from stratum.shares import Hasher, RefusedBlock, SeenHashes, Share
+from stratum.submits import JOB_NOT_FOUND, Submits
 from stratum.users import AccountOf, Users
 from stratum.wishes import Wishes, suggestion
 
@@ -76,34 +78,20 @@ _UNSUPPORTED = Reject(RejectCode.OTHER, "Unsupported method")
 _LINE_TOO_LONG = Reject(RejectCode.OTHER, "Line too long")
 
 
-@dataclass(frozen=True, slots=True)
-class Resumable:
-    """What an earlier connection leaves to the one that resumes it.
-
-    extranonce1: 4 bytes, no longer another connection's. jobs: the jobs it was sent, which have
-    that extranonce1 in their coinbase. Raises ValueError when extranonce1 has another size.
-    """
-
-    extranonce1: bytes
-    jobs: JobBook
-
-    def __post_init__(self) -> None:
-        _check_extranonce1(self.extranonce1)
-
-
 class Session:
     """The pool's side of one connection.
 
     extranonce1: 4 bytes no other open connection has. account_of: returns the account a user name
     and password (1..128 and 0..256 characters) mine for, in one spelling however it was written, or
     the Reject it gets. explain: returns what a job's tag commits to as a JSON object, or None.
-    seen, blocks_seen, job_ids: shared by all sessions of a server. session_id: what subscribe hands
-    out, extranonce1 in hex by default. resume: hands over what an earlier connection of this
-    session id (1..64 characters, as a client wrote it) left, or None; asked at most once.
+    seen, blocks_seen, job_ids, hasher: shared by all sessions of a server. session_id: what
+    subscribe hands out, extranonce1 in hex by default. resume: hands over what an earlier
+    connection of this session id (1..64 characters as written) left, or None; asked at most once.
 
     Attributes to read: state, account (None until authorised), worker (of the first authorised user
     name), user_agent, version_mask (agreed bits, 0 before any), extranonce1 (changes at most once,
-    when subscribe resumes an earlier session), jobs, lines (messages taken so far, junk aside).
+    when subscribe resumes an earlier session), jobs, lines (messages taken so far, junk aside),
+    requests (those that were no submit: without a new one, only jobs and lines have changed).
     """
 
     def __init__(
@@ -115,10 +103,11 @@ class Session:
         seen: SeenHashes,
         blocks_seen: SeenHashes,
         job_ids: JobIds,
+        hasher: Hasher,
         session_id: str | None = None,
         resume: Callable[[str], Resumable | None],
     ) -> None:
-        _check_extranonce1(extranonce1)
+        check_extranonce1(extranonce1)
         self.extranonce1 = extranonce1
         self.session_id = extranonce1.hex() if session_id is None else session_id
         self.state = State.CONNECTED
@@ -127,7 +116,7 @@ class Session:
         self.user_agent = ""
         self.version_mask = 0
         self.jobs = JobBook()
-        self.lines = 0
+        self.lines = self.requests = 0
         self._users = Users(account_of)
         self._wishes = Wishes()
         self._explain = explain
@@ -140,7 +129,8 @@ class Session:
         self._junk_lines = 0
         self._difficulty_sent: int | float | None = None
         self._unanswered: set[int] = set()
-        self._submits = 0
+        self._submits = Submits(hasher, seen)
+        self._found = 0
         self._out = Outbox()
         self._events: list[Event] = []
         self._now = 0.0
@@ -175,6 +165,7 @@ class Session:
             if self.state is State.CLOSED:
                 break
             self._handle_line(line)
+        self._judge_submits()
         if self._line_buffer.overflowed and self.state is not State.CLOSED:
             self._out.refuse(b"null", _LINE_TOO_LONG)
             self._end(CloseReason.LINE_TOO_LONG)
@@ -202,9 +193,8 @@ class Session:
             self._out.notify("mining.set_difficulty", [job.difficulty])
             self._difficulty_sent = job.difficulty
         job_id = self._job_ids.next()
-        self.jobs.add(IssuedJob(job_id, job, now, job.coinb1 + self.extranonce1, self.extranonce1))
-        params = job.notify_params(job_id, clean=job.clean or clean or first)
-        self._out.notify("mining.notify", params)
+        self.jobs.issue(job_id, job, now, self.extranonce1)
+        self._out.notify_line(job.notify_line(job_id, clean=job.clean or clean or first))
         return job_id
 
     def reconnect(self, wait: int) -> None:
@@ -218,8 +208,7 @@ class Session:
     def show_message(self, text: str) -> None:
         """Show the miner's owner a line of text: its first 256 characters, if printable.
 
-        Raises LocalProtocolError when the session is not ready: a miner that waits for the reply to
-        its subscribe would take this for it.
+        Raises LocalProtocolError when the session is not ready: this would pass for a reply.
         """
         self._require_ready("a message was shown")
         self._out.notify("client.show_message", methods.message_params(text))
@@ -268,18 +257,21 @@ class Session:
 
     def _handle_line(self, line: bytes) -> None:
         message = decode(line)
+        if isinstance(message, Request) and message.method == "mining.submit":
+            self.lines += 1
+            self._submit(message)
+            return
+        self._judge_submits()
         if isinstance(message, Junk):
             self._junk(message)
             return
         self.lines += 1
         # A response is nobody's answer, as we never ask: cgminer and ESP-Miner send some for pongs.
         if isinstance(message, Request):
-            if message.method == "mining.submit":
-                self._submit(message)
-            else:
-                self._handle_request(message, methods.canonical(message.method))
+            self._handle_request(message, methods.canonical(message.method))
 
     def _handle_request(self, request: Request, method: str) -> None:
+        self.requests += 1
         handler = _HANDLERS.get(method)
         if handler is not None:
             handler(self, request)
@@ -349,31 +341,36 @@ class Session:
             self._events.append(ReadyToMine())
 
     def _submit(self, request: Request) -> None:
-        result = check(
-            request.params,
-            subscribed=self._subscribed,
-            users=self._users,
-            jobs=self.jobs,
-            version_mask=self.version_mask,
-            now=self._now,
-            seen=self._seen,
+        reject = self._submits.add(
+            request, subscribed=self._subscribed, users=self._users, jobs=self.jobs
         )
-        if isinstance(result, RefusedBlock):
-            self._block(result.share)
-            result = result.reject
-        if isinstance(result, Reject):
-            self._events.append(ShareRefused(result))
-            self._out.refuse(request.id_json, result)
-            return
-        if result.is_block:
-            self._block(result)
-        self._submits += 1
-        self._unanswered.add(self._submits)
-        self._events.append(ShareFound(result, request.id_json, self._submits))
+        if reject is not None:
+            self._judge_submits()
+            self._refuse_submit(request.id_json, reject)
+
+    def _judge_submits(self) -> None:
+        for id_json, result in self._submits.judge(self.version_mask, self._now):
+            if isinstance(result, Reject):
+                self._refuse_submit(id_json, result)
+            elif isinstance(result, RefusedBlock):
+                self._block(result.share)
+                self._refuse_submit(id_json, result.reject)
+            else:
+                if result.is_block:
+                    self._block(result)
+                self._found += 1
+                self._unanswered.add(self._found)
+                self._events.append(ShareFound(result, id_json, self._found))
+
+    def _refuse_submit(self, id_json: bytes | None, reject: Reject) -> None:
+        self._events.append(ShareRefused(reject))
+        self._out.refuse(id_json, reject)
 
     def _block(self, share: Share) -> None:
         if self._blocks_seen.add(share.hash):
-            self._events.append(BlockFound(share))
+            # Before all else this read led to: an owner that fails on a share must not lose it.
+            blocks = sum(isinstance(event, BlockFound) for event in self._events)
+            self._events.insert(blocks, BlockFound(share))
 
     def _suggest(self, request: Request) -> None:
         self._out.agree(request.id_json)
@@ -402,8 +399,3 @@ _HANDLERS: dict[str, Callable[[Session, Request], None]] = {
     "mining.suggest_target": Session._suggest,
     "mining.get_commitment": Session._get_commitment,
 }
-
-
-def _check_extranonce1(extranonce1: bytes) -> None:
-    if len(extranonce1) != EXTRANONCE1_SIZE:
-        raise ValueError(f"extranonce1 has {len(extranonce1)} bytes, not {EXTRANONCE1_SIZE}")

@@ -67,8 +67,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
         return int.from_bytes(self.packed[12:16], "big")
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(msgspec.Struct, frozen=True, gc=False):
     """A header that meets its job's target and was not seen before.
 
     hash: SHA256d of the header, 32 bytes as they come out (its value is read little-endian; block
@@ -210,34 +209,7 @@ def parse_submission(params: list[Any]) -> Submission | Reject:
     return _parse_with_care(params)
 
 
-def hash_one(issued: IssuedJob, submission: Submission, version_mask: int) -> bytes:
-    """Return the header of a submission and its hash: HASHED_SIZE bytes, by hashlib."""
-    return _HASHLIB.hash(issued, [submission.packed], version_mask)
-
-
 def judge(
-    issued: IssuedJob,
-    submission: Submission,
-    *,
-    worker: str,
-    version_mask: int,
-    now: float,
-    seen: SeenHashes,
-) -> Share | Reject | RefusedBlock:
-    """Hash a submission by hashlib and judge it; see `judge_hashed`."""
-    hashed = hash_one(issued, submission, version_mask)
-    return judge_hashed(
-        issued,
-        submission,
-        hashed,
-        worker=worker,
-        version_mask=version_mask,
-        now=now,
-        seen=seen,
-    )
-
-
-def judge_hashed(
     issued: IssuedJob,
     submission: Submission,
     hashed: bytes,
@@ -292,7 +264,6 @@ _LE32 = struct.Struct("<I")
 _NUMBERS = struct.Struct(">III")
 _CHECKED = struct.Struct(">8xI4xI")
 _SHA256 = type(sha256())
-_HASHLIB = HashlibHasher()
 
 
 def _parse_with_care(params: list[Any]) -> Submission | Reject:

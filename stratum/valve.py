@@ -19,10 +19,11 @@ class Valve:
     metered: False for an exempt address, of which only the unanswered submits are bounded.
     """
 
+    __slots__ = ("_counters", "_loop", "_meter", "_most", "_pause", "_transport", "choked")
+
     def __init__(
         self,
         transport: asyncio.ReadTransport,
-        loop: asyncio.AbstractEventLoop,
         limits: Limits,
         counters: Counters,
         now: float,
@@ -30,7 +31,7 @@ class Valve:
         metered: bool,
     ) -> None:
         self._transport = transport
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._counters = counters
         self._most = limits.max_unanswered
         self._meter: SessionMeter | None = None
@@ -56,17 +57,19 @@ class Valve:
             wait = self._meter.charge(
                 now, size=size, lines=lines, submits=submits, junk=junk, faults=faults
             )
-            if wait > 0:
-                if wait == math.inf:
-                    return False
-                self._counters.throttled += 1
-                self._transport.pause_reading()
-                self._pause = self._loop.call_later(wait, self._go_on)
+            if not self._wait(wait):
+                return False
         if self._most is not None and unanswered > self._most and not self.choked:
             self._counters.throttled += 1
             self.choked = True
             self._transport.pause_reading()
         return True
+
+    def charge_opaque(self, now: float, size: int) -> bool:
+        """Account for bytes inside TLS that said nothing; False when the session must end."""
+        if self._meter is None:
+            return True
+        return self._wait(self._meter.charge(now, size=0, lines=0, submits=0, opaque=size))
 
     def answered(self, unanswered: int) -> None:
         """Read again, if it was stopped for them, once half of the unanswered are answered."""
@@ -79,6 +82,18 @@ class Valve:
         """Forget the pause: the connection is gone."""
         if self._pause is not None:
             self._pause.cancel()
+
+    def _wait(self, seconds: float) -> bool:
+        """Read nothing for so long; False where that is for ever."""
+        if seconds == math.inf:
+            self._counters.too_costly += 1
+            return False
+        if seconds > 0:
+            self.close()  # one read may be charged twice, and the second says how long
+            self._counters.throttled += 1
+            self._transport.pause_reading()
+            self._pause = self._loop.call_later(seconds, self._go_on)
+        return True
 
     def _go_on(self) -> None:
         self._pause = None

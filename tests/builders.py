@@ -26,6 +26,7 @@ from potnode.spec.record import (
     encode_record,
     entry_header,
 )
+from stratum.server import MinerView
 
 MINER = bytes.fromhex("11" * 20)
 """Payout address of the shares that `make_record` mines by default."""
@@ -167,3 +168,20 @@ def _mine(
         if work.meets(hash_, miner.bits):
             return hash_, entry
     raise AssertionError("count() does not end")
+
+
+def miner_view(**changes: Any) -> MinerView:
+    """A miner as a pool sees it: an ASIC without wishes, unless `changes` say otherwise."""
+    fields: dict[str, Any] = {
+        "connection_id": 1,
+        "account": "0x" + "ab" * 20,
+        "worker": "w",
+        "user_agent": "bmminer/2.0.0",
+        "suggested_difficulty": None,
+        "fixed_difficulty": None,
+        "minimum_difficulty": None,
+        "version_mask": 0,
+        "extranonce1": bytes(4),
+        "peer": "127.0.0.1:1",
+    }
+    return MinerView(**(fields | changes))

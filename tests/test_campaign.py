@@ -22,7 +22,7 @@ from potnode.errors import JobOver
 from potnode.jobfile import JobFile, Model, Search
 from potnode.jobs import JobDraft, draft
 from potnode.pace import BACKLOG_STEPS, Pace
-from potnode.pool import TrainingPool
+from potnode.pool import PoolRules, Reached, TrainingPool
 from potnode.spec.hashing import sha256
 from potnode.spec.manifest import decode_manifest
 from potnode.spec.record import Validation
@@ -31,7 +31,7 @@ from potnode.store.rows import Checkpoint, EntryResult, ShareRow, StepRow
 from potnode.trainer import Admission, Trainer
 from potnode.work.standalone import Standalone
 from stratum.jobs import Job
-from stratum.server import MinerView
+from tests.builders import miner_view
 from tests.node.harness import eventually
 from tests.test_trainer import JOB, make_candidate
 
@@ -116,12 +116,16 @@ class World:
     store: FakeStore = field(default_factory=FakeStore)
     recorder: FakeRecorder = field(default_factory=FakeRecorder)
     broadcasts: int = 0
+    refreshed: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         clock = SystemClock()
-        self.pace = Pace(population=POPULATION, flow=300.0)
+        self.pace = Pace[int](population=POPULATION, flow=300.0)
         source = Standalone(self.trainer.job_id)
-        self.pool = TrainingPool(self.trainer, self.pace, self.store, source, clock, self._on_share)
+        reached = Reached(self._on_share, self._hurry, self.refreshed.append)
+        self.pool = TrainingPool(
+            self.trainer, self.pace, self.store, source, clock, reached, PoolRules()
+        )
         self.campaign = Campaign(
             self.trainer,
             self.pool,
@@ -129,15 +133,22 @@ class World:
             self.store,
             self.recorder,
             clock,
-            self._broadcast,
+            self,
             Validation(297 * 256 * 3, 33),
         )
 
     def _on_share(self) -> None:
         self.campaign.wake()
 
-    def _broadcast(self) -> None:
+    def _hurry(self) -> None:
+        self.campaign.hurry()
+
+    def broadcast(self, clean: bool) -> None:
+        assert not clean, "older work still counts"
         self.broadcasts += 1
+
+    def refresh(self, connection_id: int) -> None:
+        self.refreshed.append(connection_id)
 
     def give(self, count: int) -> None:
         """So many shares, on disk already."""
@@ -260,10 +271,10 @@ async def test_a_flood_is_met_before_the_next_refresh(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REFRESH_MIN", 3600.0)
-    monkeypatch.setattr(module, "REFRESH_MAX", 3600.0)
+    monkeypatch.setattr(world.campaign, "_refresh_seconds", 3600.0)
     monkeypatch.setattr(module, "HURRY_SECONDS", 0.0)
     world.recorder.lag = OUTBOX_LIMIT  # nothing is taken from the queue
-    view = MinerView(1, "0x" + "ab" * 20, "", "cpuminer", None, None, None, 0, bytes(4), "peer")
+    view = miner_view(connection_id=1, user_agent="cpuminer")
     world.pool.connected(view)
     running = asyncio.create_task(world.campaign.run())
     world.give(BACKLOG_STEPS * POPULATION)
@@ -271,9 +282,10 @@ async def test_a_flood_is_met_before_the_next_refresh(
         await asyncio.sleep(0)
     assert world.broadcasts == 0, "a queue of some steps is no flood"
     for _ in range(200_000):
-        world.pace.share(1, 9)
+        world.pace.share(1, 9, 0.0)
     world.give(1)
-    await eventually(lambda: world.broadcasts == 1, "what was to come")
+    await eventually(lambda: world.refreshed == [1], "new work for the one that floods")
+    assert world.broadcasts == 0
     raised = world.pool.bits(1)
     assert raised is not None
     assert raised > 9
@@ -330,4 +342,31 @@ async def test_quiet_miners_hear_of_the_pool(world: World, monkeypatch: pytest.M
     running = asyncio.create_task(world.campaign.run())
     await eventually(lambda: world.broadcasts >= 2, "work sent though nothing has changed")
     assert world.trainer.step == 0
+    running.cancel()
+
+
+async def test_steps_grow_longer_while_an_asic_mines(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four refreshes fit into the window, so that no share under way passes it."""
+    shortest = set[float]()
+    adjust = Pace.adjust
+
+    def seen(pace: Pace[int], backlog: int, now: float, least: float = 0.0) -> list[int]:
+        shortest.add(least)
+        return adjust(pace, backlog, now, least)
+
+    monkeypatch.setattr(Pace, "adjust", seen)
+    monkeypatch.setattr(world.campaign, "_refresh_seconds", 0.5)
+    world.pool.connected(miner_view(connection_id=1, user_agent="bmminer/2.0.0"))
+    window = world.trainer.params.window
+    running = asyncio.create_task(world.campaign.run())
+    world.give(3 * POPULATION)
+    started = asyncio.get_running_loop().time()
+    await eventually(lambda: world.trainer.step == 3, "three steps")
+    taken = asyncio.get_running_loop().time() - started
+    assert taken >= 2 * 4 * 0.5 / window
+    assert world.broadcasts <= taken / 0.5 + 1
+    await eventually(lambda: bool(shortest), "bits follow")
+    assert shortest == {4 * 0.5 / window}
     running.cancel()

@@ -65,6 +65,32 @@ def test_datasets_have_a_short_variable() -> None:
         ("", {"POTNODE_API__PORT": "many"}, r"api\.port \(POTNODE_API__PORT\)"),
         ("[chain]\ncontract = 'abc'\n", {}, r"chain\.contract"),
         ("not toml", {}, r"is not TOML"),
+        ("[stratum]\nstart_difficulty = 1000\n", {}, r"start_difficulty .*power of two"),
+        ("[stratum]\ntls_certificate = 'a.pem'\n", {}, r"tls_key need each other"),
+        ("[stratum]\ntls_port = 3334\n", {}, r"tls_port needs tls_certificate"),
+        ("[work]\nsource = 'bitcoind'\n", {}, r"needs the URL of a node"),
+        # Miners are sent work every 30 s whatever happens.
+        ("[work]\nrefresh_seconds = 31\n", {}, r"refresh_seconds .*less than or equal to 30"),
+        (
+            "[work]\nsource = 'bitcoind'\nbitcoind = ['http://h:1']\n",
+            {},
+            r"either payout_address or solo",
+        ),
+        (
+            "[work]\nsource = 'bitcoind'\nsolo = true\npayout_address = 'x'\n",
+            {"POTNODE_WORK__BITCOIND": "http://h:1"},
+            r"either payout_address or solo",
+        ),
+        (
+            "[work]\nbitcoind = ['http://h:1']\n",
+            {},
+            r'^work: bitcoind is set, which needs source = "bitcoind" as well$',
+        ),
+        ("", {"POTNODE_WORK__SOLO": "true"}, r"^work: solo is set, which needs source"),
+        ("[work]\nnetwork = 'signet'\n", {}, r"work\.network"),
+        ("", {"POTNODE_STRATUM__HOST": ""}, r"^stratum\.host \(POTNODE_STRATUM__HOST\): must name"),
+        ("[stratum]\nhost = '0.0.0.0,'\n", {}, r"stratum\.host .*must name where"),
+        ("[api]\nhost = ''\n", {}, r"api\.host"),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -84,6 +110,31 @@ def test_secrets_do_not_show() -> None:
     shown = str(list(loaded.rows())) + repr(loaded)
     assert "hunter2" not in shown
     assert "*" in shown
+
+
+def test_credentials_of_a_bitcoind_do_not_show() -> None:
+    loaded = load(
+        environ={
+            "POTNODE_WORK__SOURCE": "bitcoind",
+            "POTNODE_WORK__BITCOIND": "http://me:hunter2@one:8332, http://two:8332",
+            "POTNODE_WORK__SOLO": "true",
+        }
+    )
+    assert loaded.settings.work.bitcoind == ("http://me:hunter2@one:8332", "http://two:8332")
+    shown = {name: value for name, value, _ in loaded.rows()}
+    assert shown["work.bitcoind"] == ["http://me:***@one:8332", "http://two:8332"]
+    assert "hunter2" not in str(shown) + repr(loaded)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["me:hunter2@one:8332", "http://me:hunter2/x@one:8332", "http://me:x@hunter2@one", "hunter2@h"],
+)
+def test_credentials_in_what_is_no_url_do_not_show(url: str) -> None:
+    loaded = load(environ={"POTNODE_WORK__SOURCE": "standalone", "POTNODE_WORK__BITCOIND": url})
+    shown = {name: value for name, value, _ in loaded.rows()}
+    assert "hunter2" not in str(shown)
+    assert "***" in str(shown["work.bitcoind"])
 
 
 def test_every_setting_is_described() -> None:

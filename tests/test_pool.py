@@ -6,27 +6,32 @@ import asyncio
 import itertools
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import msgspec
 import pytest
 
 from potnode.pace import Pace
-from potnode.pool import ASIC_MIN_BITS, PoolSwitch, TrainingPool
+from potnode.pool import AT_ONCE_SECONDS, PoolRules, Reached, TrainingPool
 from potnode.spec import work
 from potnode.spec.hashing import sha256
 from potnode.spec.state import State
 from potnode.store.errors import StoreBusy, StoreFull
 from potnode.store.rows import ShareRow
 from potnode.trainer import Trainer
+from potnode.work.jobs import WorkTag
 from potnode.work.standalone import Standalone
+from potnode.work.template import Template, TemplateSource
 from stratum.difficulty import difficulty_from_bits
-from stratum.errors import Reject, RejectCode, Unauthorized
+from stratum.errors import Reject, RejectCode
 from stratum.jobs import Job
 from stratum.server import MinerView
 from stratum.shares import Share
+from tests.builders import miner_view
 from tests.test_trainer import JOB, SpecEvaluator, make_params
 
-ADDRESS = "0x" + "ab" * 20
 BITS = 9
+ASIC_BITS = 42
 
 
 class FakeClock:
@@ -63,6 +68,9 @@ class World:
     store: FakeStore = field(default_factory=FakeStore)
     clock: FakeClock = field(default_factory=FakeClock)
     calls: int = 0
+    hurries: int = 0
+    sent_jobs: list[int] = field(default_factory=list)
+    source: TemplateSource = field(default_factory=lambda: Standalone(JOB))
     answers: list[Reject | None] = field(default_factory=list)
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -72,16 +80,20 @@ class World:
         self.pool = self.make(self.trainer)
 
     def make(self, trainer: Trainer[State]) -> TrainingPool:
-        pace = Pace(population=4, flow=300.0)
+        pace = Pace[int](population=4, flow=300.0)
+        reached = Reached(self._called, self._hurried, self.sent_jobs.append)
         return TrainingPool(
-            trainer, pace, self.store, Standalone(trainer.job_id), self.clock, self._called
+            trainer, pace, self.store, self.source, self.clock, reached, PoolRules()
         )
 
     def _called(self) -> None:
         self.calls += 1
 
+    def _hurried(self) -> None:
+        self.hurries += 1
+
     def join(self, agent: str = "cpuminer/2.5.1") -> MinerView:
-        view = miner(next(self.numbers), agent)
+        view = miner_view(connection_id=next(self.numbers), user_agent=agent)
         self.pool.connected(view)
         return view
 
@@ -101,19 +113,9 @@ class World:
             await asyncio.sleep(0)
 
 
-def miner(number: int, agent: str) -> MinerView:
-    return MinerView(
-        connection_id=number,
-        account=ADDRESS,
-        worker="w",
-        user_agent=agent,
-        suggested_difficulty=None,
-        fixed_difficulty=None,
-        minimum_difficulty=None,
-        version_mask=0,
-        extranonce1=number.to_bytes(4, "big"),
-        peer="127.0.0.1:1",
-    )
+def explain(tag: object) -> dict[str, Any] | None:
+    assert isinstance(tag, WorkTag)
+    return tag.explain()
 
 
 def make_share(job: Job, nonce: int) -> Share:
@@ -142,7 +144,7 @@ async def world() -> World:
 async def test_a_share_that_is_a_block_is_stored_as_one(world: World) -> None:
     view = world.join()
     for nonce, is_block in ((1, False), (2, True)):
-        share = replace(make_share(world.job(view), nonce), is_block=is_block)
+        share = msgspec.structs.replace(make_share(world.job(view), nonce), is_block=is_block)
         world.pool.submit(share, view, world.answers.append)
     assert [row.is_block for row in world.store.rows] == [False, True]
 
@@ -253,20 +255,8 @@ async def test_a_share_that_comes_too_late_is_told_so_and_still_measured() -> No
     assert world.pool._pace.hash_rate() == pytest.approx(5 * 2**BITS / 10)
 
 
-@pytest.mark.parametrize(
-    ("agent", "bits"),
-    [
-        ("cpuminer/2.5.1", BITS),
-        ("bfgminer/5.5.0-34-g866fd36f", BITS),
-        ("potnode/0.1.0", BITS),
-        ("CpuMiner-opt", BITS),
-        ("bmminer/2.0.0", ASIC_MIN_BITS),
-        ("cgminer/4.11.1", ASIC_MIN_BITS),
-        ("whatsminer/v1.0", ASIC_MIN_BITS),
-        ("", ASIC_MIN_BITS),
-    ],
-)
-async def test_bits_start_where_the_machine_can_work(world: World, agent: str, bits: int) -> None:
+@pytest.mark.parametrize(("agent", "bits"), [("cpuminer/2.5.1", BITS), ("bmminer", ASIC_BITS)])
+async def test_bits_start_at_the_miners_terms(world: World, agent: str, bits: int) -> None:
     view = world.join(agent)
     job = world.job(view)
     assert world.pool.bits(view.connection_id) == bits
@@ -276,6 +266,104 @@ async def test_bits_start_where_the_machine_can_work(world: World, agent: str, b
     assert world.pool.bits(view.connection_id) is None
 
 
+async def test_a_wish_is_followed_with_the_next_job_and_a_large_one_at_once(world: World) -> None:
+    view = world.join("bmminer")
+    world.pool.asked(replace(view, suggested_difficulty=2048))
+    assert world.pool.bits(view.connection_id) == ASIC_BITS + 1
+    assert world.sent_jobs == []
+    world.pool.asked(replace(view, minimum_difficulty=1 << 20))
+    assert world.sent_jobs == [view.connection_id]
+    assert world.job(view).difficulty == 1 << 20
+    world.pool.asked(miner_view(connection_id=99))  # not mining
+
+
+async def test_wishes_without_end_are_no_jobs_without_end(world: World) -> None:
+    view = world.join("bmminer")
+    for bits in range(10, 40, 2):
+        world.pool.asked(replace(view, minimum_difficulty=1 << bits))
+        assert world.job(view).difficulty == 1 << bits
+    assert world.sent_jobs == [view.connection_id]
+    world.clock.now += AT_ONCE_SECONDS
+    world.pool.asked(replace(view, minimum_difficulty=1 << 50))
+    assert world.sent_jobs == [view.connection_id] * 2
+
+
+async def test_shares_that_come_far_too_fast_are_urgent(world: World) -> None:
+    view = world.join("bmminer")
+    job = world.job(view)
+    for nonce in range(60):
+        world.submit(view, job, nonce)
+    assert world.hurries > 0
+
+
+class Chain:
+    """A source whose tip is what the test says."""
+
+    def __init__(self) -> None:
+        self.template: Template | None = Standalone(JOB).current(1)
+
+    def current(self, now: int) -> Template | None:
+        return self.template
+
+    def problems(self) -> list[str]:
+        return []
+
+    def new_tip(self, name: bytes) -> None:
+        assert self.template is not None
+        self.template = replace(self.template, prev_hash_le=name.ljust(32))
+
+
+async def test_a_share_of_the_old_tip_still_trains() -> None:
+    chain = Chain()
+    world = World(source=chain)
+    view = world.join()
+    job = world.job(view)
+    chain.new_tip(b"next")
+    world.pool.refresh()
+    world.submit(view, job, 1)
+    world.clock.now += 5.1
+    world.submit(view, job, 2)
+    world.submit(view, world.job(view), 3)
+    for future in world.store.futures:
+        future.set_result(True)
+    await world.settled()
+    stale = Reject(
+        RejectCode.JOB_NOT_FOUND, "Stale: there is a new block; the share still trains and is paid"
+    )
+    assert world.answers == [None, stale, None]
+    assert world.trainer.waiting == 3, "a draw is a draw, whatever became of its block"
+    assert [row.nonce_le[0] for row in world.store.rows] == [1, 2, 3]
+    assert (world.pool.acknowledged, world.pool.refused) == (2, {"old parent": 1})
+
+
+async def test_new_transactions_are_no_new_tip() -> None:
+    chain = Chain()
+    world = World(source=chain)
+    view = world.join()
+    job = world.job(view)
+    assert chain.template is not None
+    chain.template = replace(chain.template, branch=(bytes(32),))
+    world.pool.refresh()
+    world.clock.now += 60
+    world.submit(view, job, 1)
+    world.store.futures[0].set_result(True)
+    await world.settled()
+    assert world.answers == [None]
+
+
+async def test_without_a_template_there_is_no_work_until_one_comes() -> None:
+    chain = Chain()
+    template, chain.template = chain.template, None
+    world = World(source=chain)
+    view = world.join()
+    assert world.pool.job_for(view) is None
+    assert world.pool.step is None
+    chain.template = template
+    world.pool.refresh()
+    assert world.pool.job_for(view) is not None
+    assert world.pool.step == 0
+
+
 async def test_no_two_notifies_have_one_content_and_all_commit_to_their_miner(
     world: World,
 ) -> None:
@@ -283,13 +371,12 @@ async def test_no_two_notifies_have_one_content_and_all_commit_to_their_miner(
     jobs = [world.job(view) for view in views for _ in range(20)]
     assert len({job.coinb1 for job in jobs}) == 40
     for job in jobs:
-        explained = world.pool.explain(job.tag)
+        explained = explain(job.tag)
         assert explained is not None
         assert explained["work"] == world.trainer.work().hex()
         expected = work.marker(world.trainer.work(), bytes.fromhex("ab" * 20), explained["bits"])
         assert expected in job.coinb2
         assert not job.clean, "older work still counts"
-    assert world.pool.explain("junk") is None
 
 
 async def test_templates_follow_the_steps_only_when_refreshed(world: World) -> None:
@@ -302,56 +389,11 @@ async def test_templates_follow_the_steps_only_when_refreshed(world: World) -> N
     plan = world.trainer.plan()
     assert plan is not None
     world.trainer.commit(world.trainer.compute(plan))
-    before = world.pool.explain(world.job(view).tag)
+    before = explain(world.job(view).tag)
     assert before is not None
     assert (world.pool.step, before["step"]) == (0, 0)
     world.pool.refresh()
-    after = world.pool.explain(world.job(view).tag)
+    after = explain(world.job(view).tag)
     assert after is not None
     assert (world.pool.step, after["step"]) == (1, 1)
     assert after["head"] == world.trainer.head.hex()
-
-
-def test_user_names() -> None:
-    switch = PoolSwitch()
-    assert switch.account_of(ADDRESS.upper().replace("X", "x") + ".rig", "x") == ADDRESS
-    for wrong in ("", "bc1qxyz", "0x12", ADDRESS + "00"):
-        with pytest.raises(Unauthorized):
-            switch.account_of(wrong, "x")
-
-
-async def test_the_switch_introduces_miners_to_each_job(world: World) -> None:
-    switch = PoolSwitch()
-    view = miner(7, "cpuminer")
-    answers: list[Reject | None] = []
-    job = world.job(world.join())
-    assert switch.job_for(view) is None
-    assert switch.bits(7) is None
-    for call in (switch.connected, switch.disconnected):
-        call(view)
-    switch.submit(make_share(job, 1), view, answers.append)
-    assert answers == [Reject(RejectCode.JOB_NOT_FOUND, "The training job is finished")]
-    switch.use(world.pool, [view])
-    assert switch.bits(7) == BITS
-    found = switch.job_for(view)
-    assert found is not None
-    assert switch.explain(found.tag) == world.pool.explain(found.tag)
-    switch.submit(make_share(found, 1), view, answers.append)
-    assert len(world.store.rows) == 1
-    switch.disconnected(view)
-    assert switch.bits(7) is None
-    switch.use(None, ())
-    assert switch.job_for(view) is None
-
-
-async def test_a_block_of_the_parent_chain_is_reported(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    view = world.join()
-    share = make_share(world.job(view), 1)
-    switch = PoolSwitch()
-    switch.found_block(share, view)
-    assert caplog.records == []
-    switch.use(world.pool, [view])
-    switch.found_block(share, view)
-    assert share.hash[::-1].hex() in caplog.text

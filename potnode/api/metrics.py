@@ -5,17 +5,27 @@ No label takes a value that clients choose: addresses and worker names are in `/
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from potnode import __version__
 from potnode.api.ports import NodeView
+from potnode.bitcoin import ParentChain
 from potnode.campaign import Progress
+from potnode.work.blocks import STATUSES
+from stratum.counters import LatencyHistogram
 from stratum.errors import RejectCode
+from stratum.limits import Refusal
 from stratum.server import Counters
 
 METRICS: Final[Mapping[str, str]] = {
@@ -27,8 +37,21 @@ METRICS: Final[Mapping[str, str]] = {
     "potnode_stratum_rejects_total": "Submits refused since the start, by Stratum error code.",
     "potnode_stratum_blocks_total": "Headers that solve a block of the network.",
     "potnode_stratum_junk_total": "Lines that were no message.",
-    "potnode_stratum_dropped_slow_total": "Clients dropped because they did not read.",
-    "potnode_stratum_handshake_timeouts_total": "Clients that did not finish the handshake.",
+    "potnode_stratum_refused_connections_total": "Connections that were not taken, by reason.",
+    "potnode_stratum_closed_total": "Connections the server ended, by reason.",
+    "potnode_stratum_throttled_total": "Times a client that sent too much was read later.",
+    "potnode_stratum_resumed_total": "Sessions that continued an ended one.",
+    "potnode_stratum_failures_total": "What went wrong on the server's side, by kind.",
+    "potnode_stratum_submit_seconds": "From the read of a submit to its answer.",
+    "potnode_stratum_broadcast_miners": "Miners that got work with the last broadcast.",
+    "potnode_stratum_broadcast_seconds": "Time the last broadcast took, by part.",
+    "potnode_parent_height": "Height of the block that is mined; 0 before the first template.",
+    "potnode_parent_template_timestamp_seconds": "When the last template came, Unix time.",
+    "potnode_parent_templates_total": "Changes of the template.",
+    "potnode_parent_tips_total": "Changes of the block that is mined on.",
+    "potnode_parent_failures_total": "Failures of bitcoinds, templates refused included.",
+    "potnode_parent_problems": "What is wrong with bitcoinds and blocks now; /readyz says it.",
+    "potnode_parent_blocks": "Blocks found here, by what became of them.",
     "potnode_step": "Steps closed of the job in training.",
     "potnode_step_limit": "Steps the job has.",
     "potnode_shares": "Shares of the job that count or wait.",
@@ -60,6 +83,9 @@ class NodeCollector(Collector):
         yield _gauge("potnode_ready", 0 if node.problems() else 1)
         yield _gauge("potnode_miners", len(node.miners()))
         yield from _stratum(node.counters())
+        parent = node.parent()
+        if parent is not None:
+            yield from _parent(parent)
         progress = node.progress()
         if progress is not None:
             yield from _training(progress)
@@ -82,8 +108,55 @@ def _stratum(counters: Counters) -> Iterator[Metric]:
     yield rejects
     yield _counter("potnode_stratum_blocks_total", counters.blocks)
     yield _counter("potnode_stratum_junk_total", counters.junk)
-    yield _counter("potnode_stratum_dropped_slow_total", counters.dropped_slow)
-    yield _counter("potnode_stratum_handshake_timeouts_total", counters.timed_out)
+    yield _by_label(
+        "potnode_stratum_refused_connections_total",
+        "reason",
+        {reason.value: counters.refused[reason] for reason in Refusal},
+    )
+    yield _by_label(
+        "potnode_stratum_closed_total",
+        "reason",
+        {
+            "slow": counters.dropped_slow,
+            "handshake": counters.timed_out,
+            "idle": counters.idle,
+            "only rejects": counters.only_rejects,
+            "too costly": counters.too_costly,
+        },
+    )
+    yield _counter("potnode_stratum_throttled_total", counters.throttled)
+    yield _counter("potnode_stratum_resumed_total", counters.resumed)
+    yield _by_label(
+        "potnode_stratum_failures_total",
+        "kind",
+        {
+            "accept": counters.accept_errors,
+            "pool": counters.pool_errors,
+            "proxy": counters.proxy_errors,
+            "tls": counters.tls_failed,
+        },
+    )
+    yield _latency("potnode_stratum_submit_seconds", counters.submit_latency)
+    yield _gauge("potnode_stratum_broadcast_miners", counters.broadcast_miners)
+    seconds = _gauge("potnode_stratum_broadcast_seconds", labels=["part"])
+    seconds.add_metric(["prepare"], counters.broadcast_prepare)
+    seconds.add_metric(["write"], counters.broadcast_write)
+    yield seconds
+
+
+def _parent(parent: ParentChain) -> Iterator[Metric]:
+    source = parent.source
+    yield _gauge("potnode_parent_height", source.height)
+    yield _gauge("potnode_parent_template_timestamp_seconds", source.last_update)
+    yield _counter("potnode_parent_templates_total", source.templates)
+    yield _counter("potnode_parent_tips_total", source.tips)
+    yield _counter("potnode_parent_failures_total", source.failures)
+    yield _gauge("potnode_parent_problems", len(parent.problems()))
+    blocks = _gauge("potnode_parent_blocks", labels=["status"])
+    found = Counter(block.status for block in parent.blocks.blocks())
+    for status in STATUSES:
+        blocks.add_metric([status], found[status])
+    yield blocks
 
 
 def _training(progress: Progress) -> Iterator[Metric]:
@@ -116,3 +189,19 @@ def _counter(
     name: str, value: float | None = None, labels: list[str] | None = None
 ) -> CounterMetricFamily:
     return CounterMetricFamily(name, METRICS[name], value=value, labels=labels)
+
+
+def _by_label(name: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
+    family = _counter(name, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _latency(name: str, histogram: LatencyHistogram) -> HistogramMetricFamily:
+    buckets, seen = [], 0
+    bounds = [*map(str, histogram.bounds()[:-1]), "+Inf"]  # the last bucket has all longer ones
+    for bound, count in zip(bounds, histogram.counts, strict=True):
+        seen += count
+        buckets.append((bound, seen))
+    return HistogramMetricFamily(name, METRICS[name], buckets=buckets, sum_value=histogram.sum)

@@ -8,7 +8,7 @@ strings.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -201,6 +201,10 @@ class Connection(_Model):
     user_agent: str
     bits: Bits | None = Field(description="Null while there is nothing to mine.")
     difficulty: float | None
+    connected_at: datetime
+    accepted: Count = Field(description="Submits answered true.")
+    rejected: Count
+    tls: bool
 
 
 class Worker(_Model):
@@ -247,6 +251,37 @@ class Training(_Model):
     recorder_lag: Count = Field(description="Closed steps that are not on the chain yet.")
 
 
+class Work(_Model):
+    """Where block templates come from. All but `source` is null without a bitcoind."""
+
+    source: Literal["standalone", "bitcoind"]
+    height: Count | None = Field(description="Of the block that is mined.")
+    parent: Hex32 | None = Field(description="The block it follows, in display order.")
+    updated_at: datetime | None = Field(description="When the last template came.")
+    found_blocks: Count | None = Field(description="Blocks ever found, of all states.")
+
+
+class FoundBlock(_Model):
+    """A block of the parent chain that was found here, and what became of it."""
+
+    hash: Hex32 = Field(description="In display order.")
+    height: Count
+    finder: str = Field(description="Address and worker of the miner.")
+    found_at: datetime
+    status: Literal["accepted", "inconclusive", "rejected", "abandoned", "pending"]
+    answers: dict[str, str] = Field(
+        description="What each bitcoind, by host and port, answered to submitblock."
+    )
+    on_disk: bool = Field(description="False: its file could not be written.")
+
+
+class FoundBlockPage(_Model):
+    """Found blocks, the latest first."""
+
+    items: list[FoundBlock]
+    next: Cursor
+
+
 class Pool(_Model):
     """The pool as a whole. Counters begin with the node's start."""
 
@@ -258,6 +293,7 @@ class Pool(_Model):
     blocks: Count = Field(description="Headers that solve a block of the network.")
     last_transaction: Hex32 | None
     stratum: HostPort | None
+    work: Work
     problems: list[str] = Field(description="Why the node is not ready; empty when it is.")
 
 

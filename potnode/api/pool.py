@@ -8,13 +8,26 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query
 
-from potnode.api.models import Connection, HostPort, Pool, Training, Worker, WorkerPage
-from potnode.api.params import WorkerQuery, job_bytes
+from potnode.api.models import (
+    Connection,
+    FoundBlock,
+    FoundBlockPage,
+    HostPort,
+    Pool,
+    Training,
+    Work,
+    Worker,
+    WorkerPage,
+)
+from potnode.api.params import PageQuery, WorkerQuery, job_bytes
 from potnode.api.ports import NodeView
-from potnode.api.present import address, difficulty, moment, optional_hex
+from potnode.api.present import address, at, difficulty, moment, optional_hex
 from potnode.api.problems import documented
+from potnode.bitcoin import ParentChain
 from potnode.campaign import Progress
 from potnode.store.rows import ShareStatus, WorkerSummary
+from potnode.work import blocks
+from potnode.work.address import evm_address
 
 # Summaries read every share: one at a time, so that they never take all of the database's readers.
 _SUMMARIES_AT_ONCE = 1
@@ -40,7 +53,20 @@ def routes(node: NodeView) -> APIRouter:
             blocks=counters.blocks,
             last_transaction=optional_hex(node.last_transaction()),
             stratum=None if stratum is None else HostPort(host=stratum[0], port=stratum[1]),
+            work=_work(node.parent()),
             problems=list(node.problems()),
+        )
+
+    @router.get("/pool/blocks", responses=documented(422, 503))
+    async def found_blocks(query: Annotated[PageQuery, Query()]) -> FoundBlockPage:
+        """Blocks of the parent chain that this node's miners found, the latest first."""
+        parent = node.parent()
+        found = [] if parent is None else parent.blocks.blocks()
+        start = query.cursor or 0
+        end = start + query.limit
+        return FoundBlockPage(
+            items=[_found_block(block) for block in found[start:end]],
+            next=end if end < len(found) else None,
         )
 
     @router.get("/workers", responses=documented(422, 503))
@@ -59,6 +85,33 @@ def routes(node: NodeView) -> APIRouter:
         return WorkerPage(items=found[start:end], next=end if end < len(found) else None)
 
     return router
+
+
+def _work(parent: ParentChain | None) -> Work:
+    if parent is None:
+        return Work(
+            source="standalone", height=None, parent=None, updated_at=None, found_blocks=None
+        )
+    source = parent.source
+    return Work(
+        source="bitcoind",
+        height=source.height or None,
+        parent=parent.parent(),
+        updated_at=at(source.last_update) if source.last_update else None,
+        found_blocks=len(parent.blocks.blocks()),
+    )
+
+
+def _found_block(block: blocks.FoundBlock) -> FoundBlock:
+    return FoundBlock(
+        hash=block.hash,
+        height=block.height,
+        finder=block.finder,
+        found_at=at(block.found_at),
+        status=block.status,
+        answers={name: answer.state for name, answer in block.answers.items()},
+        on_disk=block.on_disk,
+    )
 
 
 def _training(progress: Progress) -> Training:
@@ -82,14 +135,21 @@ def _training(progress: Progress) -> Training:
 def _connections(node: NodeView) -> dict[_Key, list[Connection]]:
     """The connections of each connected worker."""
     found: dict[_Key, list[Connection]] = {}
+    stats = node.connection_stats()
     for miner in node.miners():
         bits = node.miner_bits(miner.connection_id)
+        seen = stats[miner.connection_id]
         connection = Connection(
             user_agent=miner.user_agent,
             bits=bits,
             difficulty=None if bits is None else difficulty(bits),
+            connected_at=at(seen.connected_at),
+            accepted=seen.accepted,
+            rejected=seen.rejected,
+            tls=seen.tls,
         )
-        found.setdefault((miner.account, miner.worker), []).append(connection)
+        key = (evm_address(miner.account), miner.worker)
+        found.setdefault(key, []).append(connection)
     return found
 
 

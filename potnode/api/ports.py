@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from potnode.bitcoin import ParentChain
 from potnode.campaign import Progress
 from potnode.chain.facade import Facade
 from potnode.chain.rpc import RpcLedger
 from potnode.store.store import Store
+from stratum.counters import ConnectionStats
 from stratum.server import Counters, MinerView
 
 
@@ -53,12 +55,20 @@ class NodeView(Protocol):
         """Agreed bits of a connection, None while no job is served."""
         ...
 
+    def connection_stats(self) -> Mapping[int, ConnectionStats]:
+        """Each connected miner's own numbers, by connection id."""
+        ...
+
     def counters(self) -> Counters:
         """What the Stratum server counted since it started."""
         ...
 
     def last_transaction(self) -> bytes | None:
         """Hash of the last record that came into a block since the node started."""
+        ...
+
+    def parent(self) -> ParentChain | None:
+        """The bitcoinds and blocks of a node whose templates are real."""
         ...
 
     def problems(self) -> Sequence[str]:

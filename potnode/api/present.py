@@ -18,6 +18,11 @@ def moment(nanoseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
+def at(seconds: float) -> datetime:
+    """A time in seconds since 1970 UTC, to the microsecond."""
+    return _EPOCH + timedelta(seconds=seconds)
+
+
 def address(value: bytes) -> str:
     """20 bytes as 0x and hex."""
     return "0x" + value.hex()

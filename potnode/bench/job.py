@@ -31,7 +31,7 @@ from potnode.spec.hashing import be32
 from potnode.spec.manifest import decode_manifest
 from potnode.spec.record import MinerRow
 from potnode.trainer import Candidate, Trainer
-from potnode.work.jobs import Commitment, WorkTag, build_job, template_row
+from potnode.work.jobs import Commitment, JobMaker, WorkTag, extranonce
 from potnode.work.standalone import Standalone
 from potnode.work.template import Template
 from stratum.headers import header80, merkle_root, sha256d
@@ -123,26 +123,19 @@ def shares(trainer: Trainer[Any], miner: bytes) -> Iterator[Candidate]:
     """Valid shares of the trainer's present step at MIN_BITS, mined here, without end."""
     template = Standalone(trainer.job_id).current(int(time.time()))
     commitment = Commitment(trainer.job_id, trainer.step, trainer.head, trainer.work())
-    row, counter = template_row(template), secrets.randbits(32)
+    maker, counter = JobMaker(template, commitment), secrets.randbits(32)
     while True:
         counter += 1
-        job = build_job(
-            template,
-            row,
-            commitment,
-            MinerRow(miner, MIN_BITS),
-            account="0x" + miner.hex(),
-            counter=counter,
-            clean=False,
+        job = maker.job(
+            MinerRow(miner, MIN_BITS), account="0x" + miner.hex(), counter=counter, clean=False
         )
         yield _solve(template, job.coinb1, job.coinb2, job.tag)
 
 
 def _solve(template: Template, coinb1: bytes, coinb2: bytes, tag: object) -> Candidate:
-    if not isinstance(tag, WorkTag):
-        raise TypeError("a job of this node carries a WorkTag")
-    extranonces = bytes(12)
-    root = merkle_root(sha256d(coinb1 + extranonces + coinb2), template.branch)
+    if not isinstance(tag, WorkTag) or tag.commitment is None:
+        raise TypeError("a job of this node carries a WorkTag with its commitment")
+    root = merkle_root(sha256d(coinb1 + bytes(12) + coinb2), template.branch)
     version_le = template.version.to_bytes(4, "little")
     ntime_le = template.ntime.to_bytes(4, "little")
     for nonce in itertools.count():
@@ -161,9 +154,9 @@ def _solve(template: Template, coinb1: bytes, coinb2: bytes, tag: object) -> Can
             return Candidate(
                 hash=hash_,
                 work_step=tag.commitment.step,
-                template=tag.template,
+                template=tag.row,
                 miner=tag.miner,
-                extranonce=tag.counter + extranonces,
+                extranonce=extranonce(coinb1, bytes(4), bytes(8)),
                 version_le=version_le,
                 ntime_le=ntime_le,
                 nonce_le=nonce_le,

@@ -13,7 +13,7 @@ import socket
 import time
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -55,20 +55,21 @@ class Load:
 class _Miner:
     """One connection. `tail` is a line that has not ended, `sent` when each unanswered one left."""
 
-    __slots__ = ("job_id", "line", "number", "sent", "socket", "tail")
+    __slots__ = ("job_id", "line", "number", "sent", "socket", "tail", "user")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, user: str) -> None:
         self.socket = sock
+        self.user = user
         self.tail = b""
         self.job_id = ""
         self.line = b""
         self.number = 0
         self.sent: deque[float] = deque()
 
-    def take_job(self, params: list[Any], user: str) -> None:
+    def take_job(self, params: list[Any]) -> None:
         """Submit for this job from now on."""
         self.job_id = params[0]
-        fields = json.dumps([user, self.job_id, "NUMBER", params[7], "00000000"])
+        fields = json.dumps([self.user, self.job_id, "NUMBER", params[7], "00000000"])
         line = '{"id":%d,"method":"mining.submit","params":' + fields + "}\n"
         self.line = line.replace("NUMBER", "%016x").encode()
 
@@ -85,17 +86,36 @@ class _Miner:
             raise PoolMisbehaved("the pool does not read what it is sent")
 
 
+def _hello(user: str) -> bytes:
+    messages = [
+        {"id": 1, "method": "mining.subscribe", "params": ["potnode-bench"]},
+        {"id": 2, "method": "mining.authorize", "params": [user, "x"]},
+    ]
+    return "".join(json.dumps(message) + "\n" for message in messages).encode()
+
+
 class Swarm:
     """Connected miners of one pool.
 
-    expected: the code of the error that each reply must have, None where it must be true. answered:
-    replies to submits so far. last_job: params of the notify that came last, to any miner. Use it
-    as a context manager; methods raise PoolMisbehaved or OSError.
+    users: as many user names as there will be miners. expected: the code of the error that each
+    reply must have, None where it must be true. answered: replies to submits so far. last_job:
+    params of the notify that came last, to any miner. spin: ask for replies over and over instead
+    of sleeping until they come; only where this process has a CPU to itself. Use it as a context
+    manager; methods raise PoolMisbehaved or OSError.
     """
 
-    def __init__(self, host: str, port: int, *, user: str, expected: int | None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        users: Iterable[str],
+        expected: int | None,
+        spin: bool = False,
+    ) -> None:
         self._address = (host, port)
-        self._user = user
+        self._spin = spin
+        self._users = iter(users)
         self._expected = expected
         self._poll = select.epoll()
         self._miners: dict[int, _Miner] = {}
@@ -122,20 +142,16 @@ class Swarm:
 
     def connect(self, count: int) -> None:
         """Add so many miners and wait until each has its first job."""
-        hello = [
-            {"id": 1, "method": "mining.subscribe", "params": ["potnode-bench"]},
-            {"id": 2, "method": "mining.authorize", "params": [self._user, "x"]},
-        ]
-        data = "".join(json.dumps(message) + "\n" for message in hello).encode()
         waiting: set[int] = set()
         for _ in range(count):
             sock = socket.create_connection(self._address, timeout=PATIENCE)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setblocking(False)
-            self._miners[sock.fileno()] = _Miner(sock)
+            user = next(self._users)
+            self._miners[sock.fileno()] = _Miner(sock, user)
             self._poll.register(sock.fileno(), select.EPOLLIN)
             waiting.add(sock.fileno())
-            sock.send(data)
+            sock.send(_hello(user))
         while waiting:
             for fd, _ in self._events():
                 miner = self._miners[fd]
@@ -197,6 +213,12 @@ class Swarm:
         cpu_s = time.process_time() - cpu_s
         return Load(seconds, sorted(latencies), cpu_s)
 
+    def submit_one(self) -> None:
+        """Have each miner submit once, and wait for the replies."""
+        for miner in self._miners.values():
+            miner.submit(1)
+        self._drain()
+
     def _drain(self) -> None:
         """Take the replies that are still to come."""
         while any(miner.sent for miner in self._miners.values()):
@@ -206,7 +228,12 @@ class Swarm:
                     miner.sent.popleft()
 
     def _events(self) -> list[tuple[int, int]]:
-        events = self._poll.poll(PATIENCE, _EVENTS)
+        poll = self._poll.poll
+        events = poll(0 if self._spin else PATIENCE, _EVENTS)
+        if not events and self._spin:
+            until = time.perf_counter() + PATIENCE
+            while not (events := poll(0, _EVENTS)) and time.perf_counter() < until:
+                pass
         if not events:
             raise PoolMisbehaved(f"nothing came for {PATIENCE:.0f} s")
         return events
@@ -248,7 +275,7 @@ class Swarm:
 
     def _take_job(self, miner: _Miner, params: list[Any]) -> None:
         self.last_job = params
-        miner.take_job(params, self._user)
+        miner.take_job(params)
 
     def _greet(self, miner: _Miner) -> None:
         """Read a part of the handshake: replies to it are no replies to submits."""

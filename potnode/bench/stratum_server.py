@@ -1,11 +1,11 @@
 """The pool under measurement: a Stratum server in a process of its own, told what to do by lines.
 
-Responsible for a pool whose jobs have the shape that is measured, whose shares are refused for
-their difficulty or stored as a node stores them, and for answering commands on standard input. Not
-for load, nor for figures (`potnode.bench.stratum`).
+Responsible for a pool whose jobs are made as a node makes them and have the shape that is measured,
+whose shares are refused for their difficulty or stored as a node stores them, and for answering
+commands on standard input. Not for load, nor for figures (`potnode.bench.stratum`).
 
 Commands, one a line: `broadcast` sends every miner a job of a new block and answers
-`{"at": monotonic seconds before the first byte, "jobs": how many}`; `report` answers a `Report`.
+`{"at": monotonic seconds before the first is made, "jobs": how many}`; `report` answers a `Report`.
 The first line out is `{"port": ...}`. The process ends with its input.
 """
 
@@ -24,9 +24,16 @@ from typing import Any, Final
 
 import msgspec
 
+from potnode.bench.cpus import pinned
 from potnode.bench.limits import allow_files, resident_bytes
+from potnode.handover import Handover
+from potnode.heap import settle_heap
+from potnode.sharehash import fastest_hasher
+from potnode.work.address import miner_row
+from potnode.work.jobs import Commitment, JobMaker
+from potnode.work.template import Template, build_coinbase
 from stratum.errors import Reject, RejectCode
-from stratum.jobs import EXTRANONCE1_SIZE, EXTRANONCE2_SIZE, Job
+from stratum.jobs import Job
 from stratum.listener import Listener
 from stratum.server import Answer, MinerView, StratumServer
 from stratum.shares import Share
@@ -35,7 +42,8 @@ Keep = Callable[[bytes], Future[bool]]
 """Makes the share of a hash durable."""
 
 NTIME: Final = 1_700_000_000
-_COINB1: Final = 110
+BITS: Final = 90
+"""Difficulty 2^58: no share will be good."""
 _NOT_STORED = Reject(RejectCode.OTHER, "The share could not be stored")
 
 
@@ -44,13 +52,14 @@ class Shape(msgspec.Struct, frozen=True):
 
     coinbase: bytes of the coinbase, extranonces included. siblings: of the coinbase in the merkle
     tree. accept: every share is good and is stored before it is answered; otherwise none is.
-    files: how many descriptors the process may need.
+    files: how many descriptors the process may need. cpu: the one it keeps to, None for any.
     """
 
     coinbase: int
     siblings: int
     accept: bool
     files: int
+    cpu: int | None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -63,23 +72,40 @@ class Report(msgspec.Struct, frozen=True):
     cpu_s: float
 
 
+def template(shape: Shape) -> Template:
+    """A template of a new block whose coinbase has the shape's size when it is filled in.
+
+    Its outputs are those of a real one: a payout to a witness key, and the witness commitment.
+    """
+    outputs = [
+        (312_500_000, b"\0\x14" + secrets.token_bytes(20)),
+        (0, b"\x6a\x24\xaa\x21\xa9\xed" + secrets.token_bytes(32)),
+    ]
+    rest = shape.coinbase - len(build_coinbase(b"", outputs))
+    return Template(
+        version=0x20000000,
+        prev_hash_le=secrets.token_bytes(32),
+        nbits=0x17034219,
+        ntime=NTIME,
+        coinbase=build_coinbase(secrets.token_bytes(rest), outputs),
+        branch=tuple(secrets.token_bytes(32) for _ in range(shape.siblings)),
+    )
+
+
 class BenchPool:
     """`stratum.server.Pool` whose jobs all have one shape and differ in their coinbase."""
 
     def __init__(self, shape: Shape, keep: Keep | None) -> None:
         self._counter = itertools.count(1)
-        self._branch = tuple(secrets.token_bytes(32) for _ in range(shape.siblings))
-        self._prev_hash_le = secrets.token_bytes(32)
-        self._coinb1 = secrets.token_bytes(_COINB1 - 8)
-        rest = shape.coinbase - _COINB1 - EXTRANONCE1_SIZE - EXTRANONCE2_SIZE
-        self._coinb2 = secrets.token_bytes(rest)
-        self._share_target = (1 << 256) - 1 if shape.accept else 1
+        self._shape = shape
         self._keep = keep
-        self._loop = asyncio.get_running_loop()
+        self._handover = Handover(asyncio.get_running_loop())
+        self.new_block()
 
     def new_block(self) -> None:
         """Jobs from now on are of another block."""
-        self._prev_hash_le = secrets.token_bytes(32)
+        step = Commitment(bytes(32), 0, bytes(32), secrets.token_bytes(32))
+        self._work = JobMaker(template(self._shape), step)
 
     def account_of(self, user: str, password: str) -> str:
         """As of the port: any user name is an account."""
@@ -96,21 +122,15 @@ class BenchPool:
 
     def job_for(self, miner: MinerView) -> Job | None:
         """As of the port."""
-        return Job(
-            prev_hash_le=self._prev_hash_le,
-            coinb1=self._coinb1 + next(self._counter).to_bytes(8, "big"),
-            coinb2=self._coinb2,
-            branch=self._branch,
-            version=0x20000000,
-            nbits=0x17034219,
-            ntime=NTIME,
-            share_target=self._share_target,
-            difficulty=1024,
-            network_target=0,
-            clean=False,
+        job = self._work.job(
+            miner_row(miner.account, BITS, pays_script=False),
             account=miner.account,
-            tag=None,
+            counter=next(self._counter),
+            clean=False,
         )
+        if self._shape.accept:
+            return msgspec.structs.replace(job, share_target=(1 << 256) - 1)
+        return job
 
     def explain(self, tag: object) -> dict[str, object] | None:
         """As of the port."""
@@ -122,7 +142,7 @@ class BenchPool:
             answer(None)
             return
         self._keep(share.hash).add_done_callback(
-            lambda done: self._loop.call_soon_threadsafe(self._answer, done, answer)
+            lambda done: self._handover.call(lambda: self._answer(done, answer))
         )
 
     def found_block(self, share: Share, miner: MinerView) -> None:
@@ -136,8 +156,9 @@ class BenchPool:
 async def serve(shape: Shape, keep: Keep | None) -> None:
     """Serve on a free port of the loopback until standard input ends."""
     allow_files(shape.files)
+    settle_heap()
     pool = BenchPool(shape, keep)
-    server = StratumServer(pool, clock=lambda: NTIME + 5.0)
+    server = StratumServer(pool, clock=lambda: NTIME + 5.0, hasher=fastest_hasher())
     await server.start([Listener(host="127.0.0.1", port=0)])
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
@@ -146,8 +167,8 @@ async def serve(shape: Shape, keep: Keep | None) -> None:
     _say({"port": server.port})
     while command := (await commands.readline()).decode().strip():
         if command == "broadcast":
-            pool.new_block()
             at = time.monotonic()
+            pool.new_block()
             jobs = server.broadcast(clean=True)
             _say({"at": at, "jobs": jobs})
         else:
@@ -172,13 +193,14 @@ def _say(value: Any) -> None:
 def main() -> None:
     """Run with a Shape in JSON as the only argument."""
     shape = msgspec.convert(json.loads(sys.argv[1]), Shape)
-    if not shape.accept:
-        asyncio.run(serve(shape, None))
-        return
-    from potnode.bench.durability import keeping  # brings in much of a node
+    with pinned(shape.cpu):
+        if not shape.accept:
+            asyncio.run(serve(shape, None))
+            return
+        from potnode.bench.durability import keeping  # brings in much of a node
 
-    with keeping() as keep:
-        asyncio.run(serve(shape, keep))
+        with keeping() as keep:
+            asyncio.run(serve(shape, keep))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def shares(
 
 @commands.command()
 def stratum(
-    seconds: Seconds = 5.0,
+    seconds: Seconds = 6.0,
     held: Annotated[int, typer.Option(min=1, help="Connections to hold at once.")] = 5000,
     as_json: AsJson = False,
 ) -> None:
@@ -113,7 +113,8 @@ def stratum(
 
     figures = measure_stratum(Plan(seconds=seconds, held=held))
     lines = [
-        f"{run.connections} x {run.in_flight} {what}: {run.submits_per_s} submits/s, "
+        f"{run.connections} x {run.in_flight} {what}: {run.submits_per_s} submits/s "
+        f"(best of {run.rounds}: {run.best_submits_per_s}), "
         f"p50 {run.p50_ms:.2f} ms, p99 {run.p99_ms:.2f} ms, {run.server_us:.1f} us of CPU each"
         for run, what in [
             *((run, "refused") for run in figures.runs),
@@ -121,12 +122,23 @@ def stratum(
         ]
     ]
     lines.append(
-        f"a new block at the last of {figures.notify_miners} miners: "
-        f"{figures.notify_spread_ms:.1f} ms (worst {figures.notify_worst_ms:.1f})"
+        f"a new block's jobs at {figures.notify_miners} miners: "
+        f"{figures.notify_spread_ms:.1f} ms from the first to the last "
+        f"(best {figures.notify_spread_best_ms:.1f}), the last after "
+        f"{figures.notify_last_ms:.1f} ms (best {figures.notify_last_best_ms:.1f})"
     )
     lines.append(
-        f"{figures.held} connections held: {figures.bytes_per_connection} bytes each, "
-        f"{figures.connect_per_s} handshakes/s"
+        f"{figures.held} connections held with {figures.jobs} jobs each: "
+        f"{figures.bytes_per_connection} bytes each, {figures.connect_per_s} handshakes/s"
+    )
+    machine = figures.machine
+    kept = (
+        "no process kept to a CPU"
+        if machine.server_cpu is None
+        else f"server on CPU {machine.server_cpu}, load spinning on CPU {machine.load_cpu}"
+    )
+    lines.append(
+        f"{machine.cpu}, {machine.cpus} CPUs, load average {machine.load_average} before; {kept}"
     )
     show(figures.document(), as_json=as_json, text="\n".join(lines))
 

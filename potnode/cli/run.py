@@ -73,6 +73,7 @@ def demo(
 
 
 def _run_node(chosen: Settings) -> None:
+    from potnode.heap import settle_heap
     from potnode.logs import configure
     from potnode.node import Node
     from potnode.signals import STOP_LIMIT, stop_on_signals
@@ -82,6 +83,15 @@ def _run_node(chosen: Settings) -> None:
     async def until_stopped() -> None:
         node = Node(chosen)
         stop_on_signals(node.stop, limit=STOP_LIMIT)
-        await node.run()
+
+        async def settle() -> None:
+            await node.ready.wait()
+            settle_heap()
+
+        settling = asyncio.create_task(settle(), name="settle")
+        try:
+            await node.run()
+        finally:
+            settling.cancel()
 
     asyncio.run(until_stopped())

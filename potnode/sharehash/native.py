@@ -20,7 +20,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from potnode.errors import PotnodeError
-from potnode.sharehash.source import HASHED_SIZE, JOB, MAX_BRANCH, SHARE_SIZE, source
+from potnode.sharehash.source import HASHED_SIZE, JOB, SHARE_SIZE, source
 from stratum.jobs import IssuedJob
 from stratum.shares import Hasher, HashlibHasher
 
@@ -147,17 +147,15 @@ class NativeHasher:
         self._codes[0].begin(ctypes.addressof(state), head, whole)
         branch = b"".join(job.branch)
         words = struct.unpack(f">{len(branch) // 4}I", branch)
-        return JOB.pack(
+        fixed = JOB.pack(
             *state,
             len(text) // 64,
             len(head) - 64 * whole,
             len(job.branch),
             int.from_bytes(job.nbits.to_bytes(4, "little"), "big"),
             *struct.unpack(">8I", job.prev_hash_le),
-            *words,
-            *[0] * (8 * MAX_BRANCH - len(words)),
-            text,
         )
+        return fixed + struct.pack(f"={len(words)}I", *words) + text
 
 
 def fastest_hasher() -> Hasher:

@@ -13,24 +13,9 @@ function is the only part that differs; what surrounds it is written once.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from itertools import count
 from typing import Final
 
-# FIPS 180-4, section 4.2.2 and 5.3.3
-_K = (
-    0x428A2F98, 0x71374491, 0xB5C0FBCF, 0xE9B5DBA5, 0x3956C25B, 0x59F111F1, 0x923F82A4, 0xAB1C5ED5,
-    0xD807AA98, 0x12835B01, 0x243185BE, 0x550C7DC3, 0x72BE5D74, 0x80DEB1FE, 0x9BDC06A7, 0xC19BF174,
-    0xE49B69C1, 0xEFBE4786, 0x0FC19DC6, 0x240CA1CC, 0x2DE92C6F, 0x4A7484AA, 0x5CB0A9DC, 0x76F988DA,
-    0x983E5152, 0xA831C66D, 0xB00327C8, 0xBF597FC7, 0xC6E00BF3, 0xD5A79147, 0x06CA6351, 0x14292967,
-    0x27B70A85, 0x2E1B2138, 0x4D2C6DFC, 0x53380D13, 0x650A7354, 0x766A0ABB, 0x81C2C92E, 0x92722C85,
-    0xA2BFE8A1, 0xA81A664B, 0xC24B8B70, 0xC76C51A3, 0xD192E819, 0xD6990624, 0xF40E3585, 0x106AA070,
-    0x19A4C116, 0x1E376C08, 0x2748774C, 0x34B0BCB5, 0x391C0CB3, 0x4ED8AA4A, 0x5B9CCA4F, 0x682E6FF3,
-    0x748F82EE, 0x78A5636F, 0x84C87814, 0x8CC70208, 0x90BEFFFA, 0xA4506CEB, 0xBEF9A3F7, 0xC67178F2,
-)  # fmt: skip
-_INITIAL = (
-    0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19,
-)  # fmt: skip
+from potnode.sharehash.compress import INITIAL, Lines, compress_plain, compress_sha, constant
 
 MAX_WAYS: Final = 16
 MAX_TEXT: Final = 896
@@ -39,196 +24,18 @@ MAX_TEXT: Final = 896
 MAX_BRANCH: Final = 20
 
 # What the code reads of a job: the state after the whole blocks of coinbase before extranonce2; how
-# many blocks the padded rest has, where extranonce2 is in it, how many siblings there are; nbits,
-# previous hash, siblings, all as words of the message they go into; and the rest itself, as bytes.
-JOB: Final = struct.Struct(f"=8I 3I I 8I {8 * MAX_BRANCH}I {MAX_TEXT}s")
+# many blocks the padded rest has, where extranonce2 is in it, how many siblings there are; nbits
+# and previous hash as words of the message they go into. Then follow the siblings, as such words
+# too, and the rest itself, as bytes.
+JOB: Final = struct.Struct("=8I 3I I 8I")
 _BLOCKS_AT, _PLACE_AT, _SIBLINGS_AT, _NBITS_AT, _PREV_AT = 32, 36, 40, 44, 48
 _BRANCH_AT = _PREV_AT + 32
-_TEXT_AT = _BRANCH_AT + 32 * MAX_BRANCH
 
 SHARE_SIZE: Final = 20  # extranonce2, ntime, nonce, version bits: as they come, in big-endian order
 HASHED_SIZE: Final = 112  # the header, then its hash
 
 _HEADER_STRIDE = 128
 _WORDS_STRIDE = 64
-
-
-class _Lines:
-    """Instructions in order, and names for their results."""
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self._numbers = count()
-
-    def do(self, instruction: str) -> None:
-        self.text.append("  " + instruction)
-
-    def let(self, instruction: str) -> str:
-        name = f"%t{next(self._numbers)}"
-        self.do(f"{name} = {instruction}")
-        return name
-
-    def label(self, name: str) -> None:
-        self.text.append(f"{name}:")
-
-    def at(self, base: str, offset: int | str) -> str:
-        """The address so many bytes behind another."""
-        return self.let(f"getelementptr i8, ptr {base}, i64 {offset}")
-
-    def load(self, kind: str, base: str, offset: int | str = 0, align: int = 4) -> str:
-        return self.let(f"load {kind}, ptr {self.at(base, offset)}, align {align}")
-
-    def store(
-        self, kind: str, value: str, base: str, offset: int | str = 0, align: int = 4
-    ) -> None:
-        self.do(f"store {kind} {value}, ptr {self.at(base, offset)}, align {align}")
-
-    def swapped(self, kind: str, name: str, value: str) -> str:
-        """The value with the bytes of each word reversed; `name` is the kind in an intrinsic's."""
-        return self.let(f"call {kind} @llvm.bswap.{name}({kind} {value})")
-
-
-def _constant(words: Iterable[int]) -> str:
-    return "<" + ", ".join(f"i32 {word}" for word in words) + ">"
-
-
-# Both compression functions are `void compress(ptr states, ptr words, i64 stride)`: way w has its
-# state of 8 words at states + 32 w and its message of 16 words at words + stride w.
-
-
-def _compress_sha(ways: int) -> str:
-    """With the SHA extensions of x86.
-
-    Their instructions want the state as (f, e, b, a) and (h, g, d, c), low word first, do two
-    rounds each and leave the new first half, while the old first half becomes the second.
-    """
-    four = "<4 x i32>"
-    lines = _Lines()
-    states: list[tuple[str, str]] = []
-    words: list[list[str]] = []
-    for way in range(ways):
-        low = lines.load(four, "%states", 32 * way)
-        high = lines.load(four, "%states", 32 * way + 16)
-        pair = f"{four} {low}, {four} {high}, {four}"
-        first = lines.let(f"shufflevector {pair} {_constant((5, 4, 1, 0))}")
-        second = lines.let(f"shufflevector {pair} {_constant((7, 6, 3, 2))}")
-        states.append((first, second))
-        mine = lines.at("%words", lines.let(f"mul i64 %stride, {way}"))
-        words.append([lines.load(four, mine, 16 * i) for i in range(4)])
-    begun = list(states)
-    for group in range(16):
-        for way in range(ways):
-            schedule = words[way]
-            if group >= 4:
-                oldest, old, recent, newest = schedule[group - 4 : group]
-                partly = _call_sha(lines, "msg1", oldest, old)
-                middle = lines.let(
-                    f"shufflevector {four} {recent}, {four} {newest}, "
-                    f"{four} {_constant((1, 2, 3, 4))}"
-                )
-                total = lines.let(f"add {four} {partly}, {middle}")
-                schedule.append(_call_sha(lines, "msg2", total, newest))
-            constants = _constant(_K[4 * group : 4 * group + 4])
-            keyed = lines.let(f"add {four} {schedule[group]}, {constants}")
-            rest = lines.let(
-                f"shufflevector {four} {keyed}, {four} {keyed}, {four} {_constant((2, 3, 2, 3))}"
-            )
-            first, second = states[way]
-            middle = _call_sha(lines, "rnds2", second, first, keyed)
-            states[way] = _call_sha(lines, "rnds2", first, middle, rest), middle
-    for way in range(ways):
-        first, second = (
-            lines.let(f"add {four} {new}, {old}")
-            for new, old in zip(states[way], begun[way], strict=True)
-        )
-        pair = f"{four} {first}, {four} {second}, {four}"
-        low = lines.let(f"shufflevector {pair} {_constant((3, 2, 7, 6))}")
-        high = lines.let(f"shufflevector {pair} {_constant((1, 0, 5, 4))}")
-        lines.store(four, low, "%states", 32 * way)
-        lines.store(four, high, "%states", 32 * way + 16)
-    return "\n".join(
-        [
-            "declare <4 x i32> @llvm.x86.sha256msg1(<4 x i32>, <4 x i32>)",
-            "declare <4 x i32> @llvm.x86.sha256msg2(<4 x i32>, <4 x i32>)",
-            "declare <4 x i32> @llvm.x86.sha256rnds2(<4 x i32>, <4 x i32>, <4 x i32>)",
-            "define internal void @compress(ptr %states, ptr %words, i64 %stride) noinline {",
-            *lines.text,
-            "  ret void",
-            "}",
-        ]
-    )
-
-
-def _call_sha(lines: _Lines, name: str, *operands: str) -> str:
-    typed = ", ".join(f"<4 x i32> {operand}" for operand in operands)
-    return lines.let(f"call <4 x i32> @llvm.x86.sha256{name}({typed})")
-
-
-def _compress_plain(ways: int) -> str:
-    """With ordinary instructions: one word of each way side by side in a vector."""
-    kind = f"<{ways} x i32>"
-    lines = _Lines()
-
-    def together(base: str, offsets: list[str]) -> str:
-        vector = "poison"
-        for way, offset in enumerate(offsets):
-            word = lines.load("i32", base, offset)
-            vector = lines.let(f"insertelement {kind} {vector}, i32 {word}, i32 {way}")
-        return vector
-
-    def op(name: str, first: str, *others: str) -> str:
-        for other in others:
-            first = lines.let(f"{name} {kind} {first}, {other}")
-        return first
-
-    def all_of(number: int) -> str:
-        return _constant([number] * ways)
-
-    def rotated(word: str, bits: int) -> str:
-        operands = f"{kind} {word}, {kind} {word}, {kind} {all_of(bits)}"
-        return lines.let(f"call {kind} @llvm.fshr.v{ways}i32({operands})")
-
-    mine = [lines.let(f"mul i64 %stride, {way}") for way in range(ways)]
-    words = [
-        together("%words", [lines.let(f"add i64 {at}, {4 * i}") for at in mine]) for i in range(16)
-    ]
-    begun = [together("%states", [str(32 * way + 4 * i) for way in range(ways)]) for i in range(8)]
-    a, b, c, d, e, f, g, h = begun
-    for t in range(64):
-        if t >= 16:
-            near, far = words[t - 2], words[t - 15]
-            sigma1 = op("xor", rotated(near, 17), rotated(near, 19), op("lshr", near, all_of(10)))
-            sigma0 = op("xor", rotated(far, 7), rotated(far, 18), op("lshr", far, all_of(3)))
-            words.append(op("add", words[t - 16], words[t - 7], sigma0, sigma1))
-        sum1 = op("xor", rotated(e, 6), rotated(e, 11), rotated(e, 25))
-        choice = op("xor", g, op("and", e, op("xor", f, g)))
-        sum0 = op("xor", rotated(a, 2), rotated(a, 13), rotated(a, 22))
-        majority = op("xor", b, op("and", op("xor", a, b), op("xor", b, c)))
-        first = op("add", words[t], all_of(_K[t]), h, choice, sum1)
-        h, g, f, e, d, c, b, a = (
-            g,
-            f,
-            e,
-            op("add", d, first),
-            c,
-            b,
-            a,
-            op("add", first, sum0, majority),
-        )
-    for i, (old, new) in enumerate(zip(begun, (a, b, c, d, e, f, g, h), strict=True)):
-        total = op("add", old, new)
-        for way in range(ways):
-            word = lines.let(f"extractelement {kind} {total}, i32 {way}")
-            lines.store("i32", word, "%states", 32 * way + 4 * i)
-    return "\n".join(
-        [
-            f"declare {kind} @llvm.fshr.v{ways}i32({kind}, {kind}, {kind})",
-            "define internal void @compress(ptr %states, ptr %words, i64 %stride) noinline {",
-            *lines.text,
-            "  ret void",
-            "}",
-        ]
-    )
 
 
 _EIGHT, _SIXTEEN = "<8 x i32>", "<16 x i32>"
@@ -238,7 +45,7 @@ class _Hash:
     """The body of `hash`. Its memory are states, words, headers and texts, a part for each way."""
 
     def __init__(self, ways: int) -> None:
-        self.lines = _Lines()
+        self.lines = Lines()
         self._ways = range(ways)
 
     def _compress(self, words: str = "%words", stride: int = _WORDS_STRIDE) -> None:
@@ -248,7 +55,7 @@ class _Hash:
         return self.lines.load(_EIGHT, "%states", 32 * way)
 
     def _begin_anew(self, way: int) -> None:
-        self.lines.store(_EIGHT, _constant(_INITIAL), "%states", 32 * way)
+        self.lines.store(_EIGHT, constant(INITIAL), "%states", 32 * way)
 
     def _message(self, value: str, way: int, offset: int = 0, kind: str = _EIGHT) -> None:
         self.lines.store(kind, value, "%words", _WORDS_STRIDE * way + offset)
@@ -257,7 +64,7 @@ class _Hash:
         """Replace each state, a digest, by the digest of its 32 bytes."""
         for way in self._ways:
             self._message(self._state(way), way)
-            self._message(_constant((0x80000000, 0, 0, 0, 0, 0, 0, 32 * 8)), way, 32)
+            self._message(constant((0x80000000, 0, 0, 0, 0, 0, 0, 32 * 8)), way, 32)
             self._begin_anew(way)
         self._compress()
 
@@ -292,7 +99,7 @@ class _Hash:
         lines.do("%branch_size32 = mul i32 %siblings, 32")
         lines.do("%branch_size = zext i32 %branch_size32 to i64")
         lines.do(f"%branch = getelementptr i8, ptr %job, i64 {_BRANCH_AT}")
-        lines.do(f"%text = getelementptr i8, ptr %job, i64 {_TEXT_AT}")
+        lines.do("%text = getelementptr i8, ptr %branch, i64 %branch_size")
         for way in self._ways:
             mine = lines.at("%texts", MAX_TEXT * way)
             lines.do(
@@ -344,7 +151,7 @@ class _Hash:
             self._begin_anew(way)
         self._compress()
         for way in self._ways:
-            self._message(_constant((0x80000000, *[0] * 14, 64 * 8)), way, kind=_SIXTEEN)
+            self._message(constant((0x80000000, *[0] * 14, 64 * 8)), way, kind=_SIXTEEN)
         self._compress()
         self._hash_state()
         lines.do("%level_next = add i64 %level_at, 32")
@@ -371,7 +178,7 @@ class _Hash:
             lines.store("i32", nonce, "%headers", at + 76)
             lines.store("i32", str(0x80000000), "%headers", at + 80)
             lines.store(_EIGHT, "zeroinitializer", "%headers", at + 84)
-            lines.store("<3 x i32>", _constant((0, 0, 80 * 8)), "%headers", at + 116)
+            lines.store("<3 x i32>", constant((0, 0, 80 * 8)), "%headers", at + 116)
             for offset in (0, 32):
                 words = lines.load(_EIGHT, "%headers", at + offset)
                 self._give(words, way, offset, _EIGHT, "v8i32")
@@ -394,9 +201,11 @@ def source(ways: int, *, sha: bool) -> str:
     """LLVM IR of `hash` and `begin`, for little-endian CPUs.
 
     `void hash(ptr job, ptr shares, i64 groups, i32 fixed, ptr hashed)` hashes groups * ways shares
-    of one job: `job` points to a `JOB`, `shares` to SHARE_SIZE bytes for each, `hashed` to
-    HASHED_SIZE bytes for each, which it fills. `fixed`: the header's version bytes, read in
-    big-endian order, that version bits are ORed into. `void begin(ptr job, ptr text, i64 blocks)`
+    of one job: `job` points to a `JOB` and what follows it, `shares` to SHARE_SIZE bytes for each,
+    `hashed` to HASHED_SIZE bytes for each, which it fills. `fixed`: the header's version bytes,
+    read in big-endian order, that version bits are ORed into.
+
+    `void begin(ptr job, ptr text, i64 blocks)`
     sets the job's state to that after so many blocks of 64 bytes.
 
     Args:
@@ -413,7 +222,7 @@ def source(ways: int, *, sha: bool) -> str:
             "declare <4 x i32> @llvm.bswap.v4i32(<4 x i32>)",
             "declare <8 x i32> @llvm.bswap.v8i32(<8 x i32>)",
             "declare <16 x i32> @llvm.bswap.v16i32(<16 x i32>)",
-            _compress_sha(ways) if sha else _compress_plain(ways),
+            compress_sha(ways) if sha else compress_plain(ways),
             "define void @hash(ptr %job, ptr %shares, i64 %groups, i32 %fixed, ptr %hashed) {",
             *body.lines.text,
             "}",
@@ -429,7 +238,7 @@ define void @begin(ptr %job, ptr %text, i64 %blocks) {{
 entry:
   %states = alloca [{32 * ways} x i8], align 64
   %words = alloca [{_WORDS_STRIDE * ways} x i8], align 64
-  store <8 x i32> {_constant(_INITIAL)}, ptr %states, align 4
+  store <8 x i32> {constant(INITIAL)}, ptr %states, align 4
   %none = icmp eq i64 %blocks, 0
   br i1 %none, label %end, label %block
 block:

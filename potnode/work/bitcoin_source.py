@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 HALVING: Final[Mapping[str, int]] = {"main": 210_000, "regtest": 150}
 """Blocks between halvings, of the chains where the next block's bits can be known in advance."""
 
+UNHEARD: Final = 3
+"""New blocks in a row of which ZMQ said nothing when it is taken not to work: one or two may be
+told late, or have come while it was connecting."""
+
 _RETARGET: Final = 2016
 _FIRST_SUBSIDY: Final = 50 * 100_000_000
 _VERSION: Final = 0x20000000
@@ -69,6 +73,8 @@ class BitcoinSource:
         on_template: called after every change of the template, with True where its previous block
             is another (a new tip, also by a reorganisation), False where only its transactions are.
         poll: seconds between questions for the tip. refresh: seconds between templates of one tip.
+        lag: seconds a bitcoind may be behind another before it is not used: more than a block takes
+            from one to the other.
         stale_after: seconds without a template after which `problems` says so.
         empty_first: mine a block without transactions from the moment a new tip is known until
             its template has come.
@@ -92,6 +98,7 @@ class BitcoinSource:
         on_template: Callable[[bool], None] = lambda _new_tip: None,
         poll: float = 1.0,
         refresh: float = 30.0,
+        lag: float = 30.0,
         stale_after: float = 120.0,
         empty_first: bool = True,
         backoff: Backoff | None = None,
@@ -112,8 +119,10 @@ class BitcoinSource:
         self._network = network
         self._zmq_endpoints = tuple(zmq_endpoints)
         self._zmq_problem: str | None = None
+        self._tips_unheard = 0
         self._poll = poll
         self._refresh = refresh
+        self._lag = lag
         self._stale_after = stale_after
         self._empty_first = empty_first
         self._backoff = backoff or Backoff()
@@ -201,6 +210,19 @@ class BitcoinSource:
             while True:
                 await socket.recv_multipart()
                 self._nodes.wake()
+                if self._tips_unheard >= UNHEARD:
+                    log.info("ZMQ tells of new blocks again")
+                self._tips_unheard = 0
+
+    def _tip_came(self) -> None:
+        """Count a new tip; ZMQ itself never says that nobody publishes where it is connected."""
+        self._tips_unheard += 1
+        if self._zmq_endpoints and self._tips_unheard == UNHEARD:
+            log.warning(
+                "ZMQ told of none of the last %d blocks, see zmqpubhashblock in bitcoin.conf and "
+                "work.zmq; they are found by polling",
+                UNHEARD,
+            )
 
     # Looking
 
@@ -208,9 +230,7 @@ class BitcoinSource:
         if not node.chain_checked:
             info = await node.bitcoind.chain_info()
             if info.chain != self._network:
-                raise TemplateRefused(
-                    f"{node.name}: its chain is {info.chain}, not {self._network}"
-                )
+                raise TemplateRefused(f"its chain is {info.chain}, not {self._network}")
             node.chain_checked = True
         best = await node.bitcoind.best_block_hash()
         new = node.tip is None or node.tip.hash != best
@@ -218,6 +238,7 @@ class BitcoinSource:
             await self._learn_tip(node, best)
             await self._check_forward(node)
             self._mine_empty(node)
+        self._check_lag(node)
         due = self._monotonic() - node.refreshed_at >= self._refresh
         if new or not node.proven or (due and self._nodes.preferred(node)):
             await self._take(node, await node.bitcoind.template())
@@ -249,6 +270,17 @@ class BitcoinSource:
                 f"its tip {tip.hash} at height {tip.height} is behind "
                 f"{mined.hash} at height {mined.height}"
             )
+
+    def _check_lag(self, node: Node) -> None:
+        """A bitcoind that stays behind another has lost its peers, or its disk is too slow."""
+        ahead, now = self._nodes.ahead_of(node), self._monotonic()
+        if ahead is None:
+            node.behind_since = None
+            return
+        if node.behind_since is None:
+            node.behind_since = now
+        if now - node.behind_since >= self._lag:
+            raise TemplateRefused(f"its tip has been behind that of {ahead.name} for too long")
 
     async def _take(self, node: Node, answer: msgspec.Raw, *, by_long_poll: bool = False) -> None:
         """Check a template and mine it, if its bitcoind is the one that is used."""
@@ -285,6 +317,7 @@ class BitcoinSource:
                 raise TemplateRefused(f"a template builds on {previous}, which {what} ({best})")
             await self._learn_tip(node, best)
         await self._check_forward(node)
+        self._check_lag(node)
         if node.tip is not None and block.height != node.tip.height + 1:
             raise TemplateRefused(
                 f"a template has height {block.height} on a tip of height {node.tip.height}"
@@ -332,6 +365,7 @@ class BitcoinSource:
         self.height = new.tip.height + 1
         if new_tip:
             self.tips += 1
+            self._tip_came()
             log.info("mining block %d on %s", self.height, new.tip.hash)
         self.on_template(new_tip)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -31,6 +32,8 @@ MAX_ANSWER: Final = 64 << 20
 # up keeps a worker of its RPC server busy until then, so it is given time: what it does not tell,
 # polling does.
 LONG_POLL_TIMEOUT: Final = 1800.0
+# What decoding raises for JSON that is none, of other types, no UTF-8, or nested without end.
+_NOT_OURS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _IDLE_CONNECTION: Final = 20.0  # bitcoind hangs up after 30 (-rpcservertimeout)
 _WARMING_UP: Final = -28
 _UNKNOWN_BLOCK: Final = -5
@@ -90,7 +93,10 @@ class Access:
             parsed = httpx2.URL(url)
         except httpx2.InvalidURL:
             # The cause would show a part of the URL, which may be the password.
-            raise ValueError("the address of bitcoind is not a URL") from None
+            raise ValueError(
+                "the address of bitcoind is not a URL: in a password, / : @ # ? % are written "
+                "%2F %3A %40 %23 %3F %25"
+            ) from None
         if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise ValueError("the address of bitcoind must be http://[user:password@]host:port")
         if bool(parsed.username) == (cookie_file is not None):
@@ -98,7 +104,11 @@ class Access:
                 "bitcoind needs user and password in its URL, or a cookie file, and not both"
             )
         login = httpx2.BasicAuth(parsed.username, parsed.password) if parsed.username else None
-        port = parsed.port or (443 if parsed.scheme == "https" else 8332)
+        port = parsed.port
+        if port is None:
+            port = 443 if parsed.scheme == "https" else 8332
+        if not 1 <= port <= 65535:
+            raise ValueError("the port of bitcoind must be 1 to 65535")
         bare = parsed.copy_with(username=None, password=None, port=port)
         return cls(str(bare), login, cookie_file)
 
@@ -137,6 +147,8 @@ class Bitcoind:
             timeout=None,  # asyncio.timeout bounds the whole call instead
             limits=httpx2.Limits(keepalive_expiry=_IDLE_CONNECTION),
             headers={"Accept-Encoding": "identity"},
+            # bitcoind sets none; one of garbage would make every later request fail.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
 
     async def aclose(self) -> None:
@@ -163,8 +175,10 @@ class Bitcoind:
             if error.code == _UNKNOWN_BLOCK:
                 return None
             raise
-        if len(info.bits) != 8 or not _is_hex(info.bits) or not _is_hex(info.chainwork):
+        if len(info.bits) != 8 or not (_is_hex(info.bits) and _is_hex(info.chainwork)):
             raise GarbageReceived(f"{self.name}: getblockheader gave bits or work that are not hex")
+        if not (0 <= info.height < 1 << 31 and 0 <= info.mediantime < 1 << 32):
+            raise GarbageReceived(f"{self.name}: getblockheader gave a height or time that is none")
         return info
 
     async def template(self, longpollid: str | None = None) -> msgspec.Raw:
@@ -252,7 +266,7 @@ class Bitcoind:
             raise BitcoindUnavailable(f"{self.name}: answers {method} with HTTP {status}")
         try:
             decoded = msgspec.json.decode(answer, type=_Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NOT_OURS as error:
             raise GarbageReceived(f"{self.name}: answers {method} with garbage: {error}") from error
         if decoded.error is not None:
             raise self._refusal(method, decoded.error)
@@ -260,7 +274,7 @@ class Bitcoind:
             raise GarbageReceived(f"{self.name}: answers {method} under another call's id")
         try:
             return msgspec.json.decode(decoded.result, type=type_)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NOT_OURS as error:
             raise GarbageReceived(f"{self.name}: result of {method}: {error}") from error
 
     def _refusal(self, method: str, error: _Error) -> Exception:
@@ -285,4 +299,4 @@ class Bitcoind:
 
 
 def _is_hex(text: str) -> bool:
-    return not set(text) - set("0123456789abcdefABCDEF")
+    return bool(text) and not set(text) - set("0123456789abcdefABCDEF")

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -33,11 +33,30 @@ DEEP: Final = 6
 MAX_AGE: Final = 14 * 86_400.0
 """Seconds after which a block is given up, which no chain will take any more."""
 
+LAST_OFFER: Final = 2.0
+"""Seconds that a node which ends gives to blocks just found."""
+
+AT_ONCE: Final = 4
+"""Blocks one bitcoind is handed at a time, as its RPC server has a few workers (-rpcthreads) for
+all calls. On regtest blocks are found by the hundred, and templates must not wait behind them."""
+
+MOST_OF_A_PARENT: Final = 16
+"""Blocks kept of those found on one block: at most one of them counts. On main a second is rare;
+where blocks are easier than shares, as on regtest and testnets, each share is one, and writing
+hundreds a second to disk would leave time for nothing else."""
+
+SHOWN_PROBLEMS: Final = 3
+"""Blocks that are named where many wait."""
+
 _ACCEPTED: Final = {None: "accepted", "duplicate": "duplicate"}
 _KEPT_ASIDE: Final = {"inconclusive", "duplicate-inconclusive"}
 # Reasons that go away by themselves: a bitcoind that has yet to see the block before, and clocks.
 _NOT_YET: Final = {"prev-blk-not-found", "time-too-new"}
 _DECODE_FAILED: Final = -22
+
+
+Status = Literal["accepted", "inconclusive", "rejected", "abandoned", "pending"]
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -79,8 +98,8 @@ class FoundBlock:
     on_disk: bool = True
 
     @property
-    def status(self) -> str:
-        """accepted, inconclusive, rejected, abandoned, or pending."""
+    def status(self) -> Status:
+        """The best of what bitcoinds said; abandoned where none said anything in time."""
         states = {answer.state for answer in self.answers.values()}
         if states & {"accepted", "duplicate"}:
             return "accepted"
@@ -125,15 +144,18 @@ class BlockKeeper:
         # Only of blocks that are still handed in; the files have all of them.
         self._data: dict[str, bytes] = {}
         self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._parent, self._of_parent = b"", 0
+        self._turns = {one.name: asyncio.Semaphore(AT_ONCE) for one in self._bitcoinds}
         folder.mkdir(parents=True, exist_ok=True)
         self._load()
 
     def found(
         self, parent: ParentBlock, header80: bytes, coinbase_legacy: bytes, *, finder: str
-    ) -> FoundBlock:
+    ) -> FoundBlock | None:
         """Write a found block to disk and have it handed in. To be called on the event loop.
 
-        Where the disk does not take it, that is logged and it is handed in all the same.
+        Where the disk does not take it, that is logged and it is handed in all the same. None for
+        one that comes after `MOST_OF_A_PARENT` on the same block: it is dropped.
 
         Args:
             parent: of the template the share was of.
@@ -143,6 +165,8 @@ class BlockKeeper:
         hash_ = block_hash(header80)
         if hash_ in self._blocks:
             return self._blocks[hash_]
+        if not self._counts(header80[4:36]):
+            return None
         self._data[hash_] = parent.block(header80, coinbase_legacy)
         self._blocks[hash_] = FoundBlock(
             hash=hash_, height=parent.height, finder=finder, found_at=self._time(), answers={}
@@ -152,23 +176,32 @@ class BlockKeeper:
         self._queue.put_nowait(hash_)
         return self._blocks[hash_]
 
+    def _counts(self, prev_hash_le: bytes) -> bool:
+        """Count a block found on this one; whether it is to be kept."""
+        if prev_hash_le != self._parent:
+            self._parent, self._of_parent = prev_hash_le, 0
+        self._of_parent += 1
+        if self._of_parent == MOST_OF_A_PARENT + 1:
+            log.warning(
+                "more than %d blocks found on %s: no more are kept, at most one can count",
+                MOST_OF_A_PARENT,
+                prev_hash_le[::-1].hex(),
+            )
+        return self._of_parent <= MOST_OF_A_PARENT
+
     def blocks(self) -> list[FoundBlock]:
         """All blocks ever found, the latest first."""
         return sorted(self._blocks.values(), key=lambda block: block.found_at, reverse=True)
 
     def problems(self) -> list[str]:
-        """One line for each block that no bitcoind has taken yet, or that is not on disk."""
-        problems = [
-            f"block {block.hash} is not handed in yet"
-            for block in self._blocks.values()
-            if block.status == "pending"
+        """Blocks that no bitcoind has taken yet, or that are not on disk: a few, and how many."""
+        blocks = self._blocks.values()
+        waiting = [block.hash for block in blocks if block.status == "pending"]
+        lost = [block.hash for block in blocks if not block.on_disk]
+        return [
+            *_some(waiting, "not handed in yet"),
+            *_some(lost, f"not in {self._folder}, which could not be written"),
         ]
-        problems += [
-            f"block {block.hash} could not be written to {self._folder}"
-            for block in self._blocks.values()
-            if not block.on_disk
-        ]
-        return problems
 
     async def run(self) -> None:
         """Hand blocks in until cancelled."""
@@ -176,19 +209,39 @@ class BlockKeeper:
             while True:
                 tasks.create_task(self._hand_in(await self._queue.get()))
 
+    async def close(self, within: float = LAST_OFFER) -> None:
+        """Offer once more what was not answered, for so many seconds. `run` is over by then.
+
+        The files keep it for the next start, but a block that comes minutes late has lost its race.
+        """
+        offers = [
+            self._offer(hash_, bitcoind)
+            for hash_ in self._data
+            for bitcoind in self._bitcoinds
+            if self._is_unanswered(hash_, bitcoind)
+        ]
+        try:
+            async with asyncio.timeout(within):
+                await asyncio.gather(*offers)
+        except TimeoutError:
+            log.warning("not every found block was handed in; the next start goes on with them")
+
     # Handing in
 
     async def _hand_in(self, hash_: str) -> None:
         async with asyncio.TaskGroup() as tasks:
             for bitcoind in self._bitcoinds:
-                answer = self._blocks[hash_].answers.get(bitcoind.name)
-                if answer is None or answer.state == "waiting":
+                if self._is_unanswered(hash_, bitcoind):
                     tasks.create_task(self._hand_to(hash_, bitcoind))
         self._change(hash_, done=True)
         del self._data[hash_]
         block = self._blocks[hash_]
         if block.status in {"rejected", "abandoned"}:
             log.error("block %d %s was %s by all bitcoinds", block.height, hash_, block.status)
+
+    def _is_unanswered(self, hash_: str, bitcoind: Bitcoind) -> bool:
+        answer = self._blocks[hash_].answers.get(bitcoind.name)
+        return answer is None or answer.state == "waiting"
 
     async def _hand_to(self, hash_: str, bitcoind: Bitcoind) -> None:
         """Until there is a final answer, or none is needed any more."""
@@ -203,38 +256,42 @@ class BlockKeeper:
     async def _offer(self, hash_: str, bitcoind: Bitcoind) -> bool:
         """Hand it in once; whether the answer is final."""
         try:
-            reason = await bitcoind.submit_block(self._data[hash_])
+            async with self._turns[bitcoind.name]:
+                reason = await bitcoind.submit_block(self._data[hash_])
         except CallRefused as error:
             if error.code != _DECODE_FAILED:
-                return self._waits(hash_, bitcoind, str(error))
+                return self._waits(hash_, bitcoind, str(error), str(error))
             reason = "decode-failed"
         except BitcoindError as error:
-            return self._waits(hash_, bitcoind, str(error))
-        if reason is not None and reason in _NOT_YET:
-            return self._waits(hash_, bitcoind, reason)
+            return self._waits(hash_, bitcoind, str(error), str(error))
+        if reason in _NOT_YET:
+            return self._waits(hash_, bitcoind, reason, f"{bitcoind.name}: {reason}")
         state = _ACCEPTED.get(reason)
         if state is None:
             state = "inconclusive" if reason in _KEPT_ASIDE else "rejected"
         level = logging.ERROR if state == "rejected" else logging.INFO
-        log.log(level, "block %s: %s by %s (%s)", hash_, state, bitcoind.name, reason)
+        why = f" ({reason})" if reason not in {None, state} else ""
+        log.log(level, "block %s: %s by %s%s", hash_, state, bitcoind.name, why)
         self._answered(hash_, bitcoind, Answer(state, reason, self._time()))
         if state != "rejected":
             await self._prefer(hash_, bitcoind)
         return True
 
-    def _waits(self, hash_: str, bitcoind: Bitcoind, reason: str) -> bool:
-        reason = reason.removeprefix(f"{bitcoind.name}: ")
+    def _waits(self, hash_: str, bitcoind: Bitcoind, reason: str | None, shown: str) -> bool:
         before = self._blocks[hash_].answers.get(bitcoind.name)
         if before is None or before.reason != reason:
-            log.warning("block %s is not with %s yet: %s", hash_, bitcoind.name, reason)
+            log.warning("block %s is not handed in yet: %s", hash_, shown)
             self._answered(hash_, bitcoind, Answer("waiting", reason, self._time()))
         return False
 
     async def _prefer(self, hash_: str, bitcoind: Bitcoind) -> None:
-        """Where another block of the same height came first, have bitcoind build on ours."""
+        """Where somebody else's block of the same height came first, have bitcoind build on ours.
+
+        Another block of our own that was first stays: the network has it already.
+        """
         try:
             best = await bitcoind.best_block_hash()
-            if best == hash_:
+            if best in self._blocks:
                 return
             ours, theirs = await bitcoind.block_header(hash_), await bitcoind.block_header(best)
             if ours is None or theirs is None or ours.height != theirs.height:
@@ -308,12 +365,13 @@ class BlockKeeper:
 
     def _load(self) -> None:
         for path in sorted(self._folder.glob("*.json.tmp")):
-            # Its write was cut off. Whole, it may be a block that exists nowhere else, and it is
-            # never older than what it was to replace.
-            if _read(path) is not None:
-                path.replace(path.with_suffix(""))
+            # A write that was cut off. Complete, it may be a block that exists nowhere else.
+            whole = path.with_suffix("")
+            if not whole.exists() and _read(path) is not None:
+                path.rename(whole)
             else:
                 path.unlink()
+        unfinished: list[_File] = []
         for path in sorted(self._folder.glob("*.json")):
             file = _read(path)
             if file is None:
@@ -328,9 +386,18 @@ class BlockKeeper:
                 done=file.done,
             )
             if not file.done:
-                log.info("block %s is taken up again", file.hash)
-                self._data[file.hash] = bytes.fromhex(file.block)
-                self._queue.put_nowait(file.hash)
+                unfinished.append(file)
+        # Of several on one parent the first that bitcoind gets is the one that counts.
+        for file in sorted(unfinished, key=lambda each: each.found_at):
+            log.info("block %s is taken up again", file.hash)
+            self._data[file.hash] = bytes.fromhex(file.block)
+            self._queue.put_nowait(file.hash)
+
+
+def _some(hashes: Sequence[str], what: str) -> list[str]:
+    lines = [f"block {hash_} is {what}" for hash_ in hashes[:SHOWN_PROBLEMS]]
+    more = len(hashes) - len(lines)
+    return [*lines, f"{more} more found blocks are {what}"] if more else lines
 
 
 def _read(path: Path) -> _File | None:

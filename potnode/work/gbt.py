@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from potnode.spec.hashing import sha256d
+from potnode.spec.parent import compact_target
 from potnode.spec.work import MAX_BRANCH
 from potnode.work.errors import TemplateRefused
 from potnode.work.parent import RESERVED_VALUE
@@ -117,7 +118,7 @@ def parse(
     """
     try:
         raw = msgspec.json.decode(result, type=_Result)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TemplateRefused(f"not a block template: {error}") from error
     _check_rules(raw)
     version = _version(raw)
@@ -249,14 +250,13 @@ def _hex(text: str, name: str, size: int | None = None) -> bytes:
 
 
 def target_of(nbits: int) -> int:
-    """The target of compact bits, as Bitcoin's `arith_uint256::SetCompact` has it.
+    """The target of compact bits.
 
     Raises:
         TemplateRefused: zero, negative or beyond 256 bits: no hash can meet such a target.
     """
-    exponent, mantissa = nbits >> 24, nbits & 0x7FFFFF
-    target = mantissa >> 8 * (3 - exponent) if exponent <= 3 else mantissa << 8 * (exponent - 3)
-    if target == 0 or nbits & 0x800000 or target >= 1 << 256:
+    target = compact_target(nbits)
+    if target == 0:
         raise TemplateRefused(f"bits {nbits:08x} are no target")
     return target
 

@@ -36,6 +36,7 @@ class Node:
     nothing failed since. tip: its last known. chain_checked: it follows the right chain.
     longpollid: of its last template. refreshed_at: monotonic time of the last that was mined.
     busy: held while its tip or template is looked at. wake: set to have it asked at once.
+    behind_since: monotonic time since which another's tip has more work, None while none's has.
     """
 
     def __init__(self, bitcoind: Bitcoind) -> None:
@@ -48,6 +49,7 @@ class Node:
         self.chain_checked = False
         self.longpollid: str | None = None
         self.refreshed_at = -float("inf")
+        self.behind_since: float | None = None
         self.busy = asyncio.Lock()
         self.wake = asyncio.Event()
         self._kind: tuple[type[WorkError], int] | None = None
@@ -91,6 +93,17 @@ class Nodes:
         """Whether no better one works: its template would be mined."""
         active = self.active()
         return active is None or self.all.index(node) <= self.all.index(active)
+
+    def ahead_of(self, node: Node) -> Node | None:
+        """One that works and whose tip has more work than this one's; None where none has."""
+        for other in self.all:
+            if (
+                other.proven
+                and other.tip is not None
+                and (node.tip is None or other.tip.chainwork > node.tip.chainwork)
+            ):
+                return other
+        return None
 
     def problems(self) -> list[str]:
         """One line for each that does not work."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from potnode.api.app import create_app
+from potnode.bitcoin import ParentChain
 from potnode.campaign import Progress
 from potnode.chain.embedded import EmbeddedChain
 from potnode.chain.facade import Facade
@@ -19,6 +21,7 @@ from potnode.chain.recorder import Progress as Recorded
 from potnode.chain.rpc import Connection, EmbeddedTransport, RpcLedger
 from potnode.chain.sender import Sender, deploy
 from potnode.clock import SystemClock
+from potnode.config import WorkSettings
 from potnode.engine.state import initial
 from potnode.recording import Recording
 from potnode.spec import work
@@ -37,6 +40,8 @@ from potnode.store import (
     TemplateRecord,
     sqlite_url,
 )
+from potnode.work.parent import ParentBlock
+from stratum.counters import ConnectionStats
 from stratum.errors import RejectCode
 from stratum.server import Counters, MinerView
 from tests.builders import MINER, Job, make_job, make_record, make_template
@@ -68,6 +73,7 @@ class FakeNode:
     counted: Counters = field(default_factory=Counters)
     transaction: bytes | None = None
     found_problems: list[str] = field(default_factory=list)
+    chain: ParentChain | None = None
 
     def progress(self) -> Progress | None:
         return self.training
@@ -77,6 +83,15 @@ class FakeNode:
 
     def miner_bits(self, connection_id: int) -> int | None:
         return BITS + connection_id if connection_id < 100 else None
+
+    def connection_stats(self) -> Mapping[int, ConnectionStats]:
+        return {
+            view.connection_id: ConnectionStats(1_700_000_000.5, 5, 1, None, 9, False)
+            for view in self.connected
+        }
+
+    def parent(self) -> ParentChain | None:
+        return self.chain
 
     def counters(self) -> Counters:
         return self.counted
@@ -313,3 +328,23 @@ def progress(job_id: bytes) -> Progress:
         accuracy=0.75,
         recorder_lag=1,
     )
+
+
+@pytest.fixture
+def parent(tmp_path: Path, node: FakeNode) -> ParentChain:
+    """The node's templates are real: one bitcoind, that is away, and two blocks found before."""
+    settings = WorkSettings.model_validate(
+        {
+            "source": "bitcoind",
+            "network": "regtest",
+            "bitcoind": ("http://user:password@127.0.0.1:1",),
+            "payout_address": "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
+        }
+    )
+    chain = ParentChain.open(settings, tmp_path, SystemClock(), lambda _: None)
+    assert chain is not None
+    for height in (7, 8):
+        header = bytes(79) + bytes([height])
+        chain.blocks.found(ParentBlock(height, (), False), header, bytes(100), finder="0xaa.rig")
+    node.chain = chain
+    return chain

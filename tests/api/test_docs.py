@@ -92,6 +92,7 @@ def test_the_document_is_complete(client: TestClient) -> None:
         "/api/v1/proofs/{share_hash}",
         "/api/v1/workers",
         "/api/v1/pool",
+        "/api/v1/pool/blocks",
         "/api/v1/chain",
         "/rpc",
         "/healthz",

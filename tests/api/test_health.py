@@ -10,9 +10,11 @@ from starlette.testclient import TestClient
 from potnode import __version__
 from potnode.api import health
 from potnode.api.metrics import METRICS
+from potnode.bitcoin import ParentChain
 from potnode.chain.errors import ChainUnavailable
 from potnode.store.errors import StoreUnavailable
 from stratum.errors import RejectCode
+from stratum.limits import Refusal
 from tests.api.conftest import RECORDED, FakeNode
 
 
@@ -104,9 +106,13 @@ def scraped(client: TestClient) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
-def test_every_metric_is_scraped(client: TestClient) -> None:
+def test_every_metric_is_scraped(client: TestClient, parent: ParentChain) -> None:
     names = set(scraped(client))
-    assert {name for name in names if name.startswith("potnode_")} == set(METRICS)
+    histogram = "potnode_stratum_submit_seconds"
+    parts = {f"{histogram}_{part}" for part in ("bucket", "count", "sum")}
+    assert parts <= names
+    ours = {name for name in names - parts if name.startswith("potnode_")}
+    assert ours | {histogram} == set(METRICS)
     assert "process_resident_memory_bytes" in names
 
 
@@ -121,6 +127,35 @@ def test_metrics_are_the_nodes_figures(client: TestClient) -> None:
     assert found["potnode_step"] == {(): RECORDED + 1}
     assert found["potnode_shares_refused_total"] == {("duplicate",): 1, ("stale",): 2}
     assert found["potnode_validation_accuracy"] == {(): 0.75}
+
+
+def test_metrics_of_the_parent_chain(
+    client: TestClient, node: FakeNode, parent: ParentChain
+) -> None:
+    parent.source.height = 840_000
+    found = scraped(client)
+    assert found["potnode_parent_height"] == {(): 840_000}
+    assert found["potnode_parent_blocks"][("pending",)] == 2
+    assert sum(found["potnode_parent_blocks"].values()) == 2
+    assert found["potnode_parent_problems"][()] >= 2
+    node.chain = None
+    assert not any(name.startswith("potnode_parent") for name in scraped(client))
+
+
+def test_metrics_of_connections(client: TestClient, node: FakeNode) -> None:
+    node.counted.idle = 2
+    node.counted.refused[Refusal.FULL] = 3
+    node.counted.tls_failed = 4
+    for seconds in (0.000_5, 0.000_5, 100.0):
+        node.counted.submit_latency.add(seconds)
+    found = scraped(client)
+    assert found["potnode_stratum_closed_total"][("idle",)] == 2
+    assert found["potnode_stratum_refused_connections_total"][(Refusal.FULL.value,)] == 3
+    assert found["potnode_stratum_failures_total"][("tls",)] == 4
+    buckets = found["potnode_stratum_submit_seconds_bucket"]
+    assert buckets[("0.000512",)] == 2
+    assert buckets[("+Inf",)] == found["potnode_stratum_submit_seconds_count"][()] == 3
+    assert found["potnode_stratum_submit_seconds_sum"][()] == pytest.approx(100.001)
 
 
 def test_metrics_before_the_first_job(client: TestClient, node: FakeNode) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from potnode.bitcoin import ParentChain
+from potnode.spec.hashing import sha256d
 from tests.api.conftest import BITS, OTHER_MINER, RECORDED, FakeNode, World
 from tests.builders import MINER
 
@@ -26,6 +29,13 @@ def test_the_pool_says_how_training_goes(client: TestClient, world: World) -> No
         "blocks": 0,
         "last_transaction": "77" * 32,
         "stratum": {"host": "127.0.0.1", "port": 3333},
+        "work": {
+            "source": "standalone",
+            "height": None,
+            "parent": None,
+            "updated_at": None,
+            "found_blocks": None,
+        },
         "problems": [],
     }
     assert training == {
@@ -71,8 +81,52 @@ def test_workers_are_those_who_delivered_and_those_who_are_here(client: TestClie
     assert sum(rig["by_status"].values()) == shares
     assert rig["last_share_at"] == "2023-11-14T22:13:20.123456Z"
     assert (new["miner"], new["worker"], new["work"]) == ("0x" + "33" * 20, "new", "0")
-    assert new["connections"] == [{"user_agent": "cpuminer/2.5", "bits": None, "difficulty": None}]
+    assert new["connections"] == [
+        {
+            "user_agent": "cpuminer/2.5",
+            "bits": None,
+            "difficulty": None,
+            "connected_at": "2023-11-14T22:13:20.500000Z",
+            "accepted": 5,
+            "rejected": 1,
+            "tls": False,
+        }
+    ]
     assert new["last_share_at"] is None
+
+
+def test_a_miner_of_a_solo_pool_is_shown_by_its_address(client: TestClient, node: FakeNode) -> None:
+    solo = replace(node.connected[0], account="0x" + MINER.hex() + "+0014" + "11" * 20)
+    node.connected = [solo]
+    workers = get(client, "/workers")["items"]
+    [found] = [worker for worker in workers if worker["connections"]]
+    assert (found["miner"], found["worker"]) == ("0x" + MINER.hex(), "rig")
+    assert found["shares"] > 0
+
+
+def test_real_templates_and_found_blocks(client: TestClient, parent: ParentChain) -> None:
+    parent.source.height = 9
+    parent.source.last_update = 1_700_000_000.0
+    assert get(client, "/pool")["work"] == {
+        "source": "bitcoind",
+        "height": 9,
+        "parent": None,
+        "updated_at": "2023-11-14T22:13:20Z",
+        "found_blocks": 2,
+    }
+    first = get(client, "/pool/blocks?limit=1")
+    assert first["next"] == 1
+    second = get(client, "/pool/blocks?limit=1&cursor=1")
+    assert second["next"] is None
+    [late], [early] = first["items"], second["items"]
+    assert (late["height"], early["height"]) == (8, 7)
+    assert late["hash"] == sha256d(bytes(79) + b"\x08")[::-1].hex()
+    assert (late["finder"], late["status"], late["answers"]) == ("0xaa.rig", "pending", {})
+    assert late["on_disk"]
+
+
+def test_without_a_bitcoind_there_are_no_blocks(client: TestClient) -> None:
+    assert get(client, "/pool/blocks") == {"items": [], "next": None}
 
 
 def test_where_miners_connect_from_is_not_shown(client: TestClient) -> None:

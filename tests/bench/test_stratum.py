@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -14,7 +15,7 @@ from potnode.cli.app import app
 from potnode.errors import PotnodeError
 
 SMALL = Plan(
-    seconds=0.2, runs=((2, 1), (3, 4)), accepted=(2, 2), miners=5, blocks=2, held=20, jobs=3
+    seconds=0.3, runs=((2, 1), (3, 4)), accepted=(2, 2), miners=5, blocks=2, held=20, jobs=3
 )
 
 
@@ -22,11 +23,16 @@ def test_a_small_measurement() -> None:
     figures = measure_stratum(SMALL)
     assert [(run.connections, run.in_flight) for run in figures.runs] == [(2, 1), (3, 4)]
     for run in (*figures.runs, figures.accepted):
-        assert run.submits_per_s > 0
+        assert run.rounds == 3
+        assert 0 < run.submits_per_s <= run.best_submits_per_s
         assert 0 < run.p50_ms <= run.p99_ms
         assert min(run.server_us, run.load_us) > 0
-    assert 0 < figures.notify_first_ms <= figures.notify_spread_ms <= figures.notify_worst_ms
-    assert figures.held == 20
+    assert 0 <= figures.notify_spread_best_ms <= figures.notify_spread_ms < figures.notify_last_ms
+    assert figures.notify_spread_best_ms < figures.notify_last_best_ms <= figures.notify_last_ms
+    assert (figures.held, figures.jobs) == (20, 3)
+    machine = figures.machine
+    assert machine.cpus >= 1
+    assert (machine.server_cpu is None) is (machine.load_cpu is None) is (not machine.load_spins)
 
 
 def test_the_command_prints_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,4 +100,4 @@ def test_limits() -> None:
 
 
 def swarm(port: int, expected: int | None) -> Swarm:
-    return Swarm("127.0.0.1", port, user="0x" + "aa" * 20, expected=expected)
+    return Swarm("127.0.0.1", port, users=itertools.repeat("0x" + "aa" * 20), expected=expected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from potnode.spec import work
 from potnode.spec.record import MinerRow
-from potnode.work.jobs import Commitment, build_job, template_row
+from potnode.work.jobs import Commitment, JobMaker
 from potnode.work.template import Template
 from tests.bitcoin.chain import solve
 
@@ -16,14 +16,8 @@ BITS = 1
 def coinbase_of(template: Template, script: bytes = b"", counter: int = 1) -> bytes:
     """The coinbase as a miner hashes it, by way of the job it is sent."""
     miner = MinerRow(MINER, BITS, script)
-    job = build_job(
-        template,
-        template_row(template),
-        COMMITMENT,
-        miner,
-        account="0x" + MINER.hex(),
-        counter=counter,
-        clean=False,
+    job = JobMaker(template, COMMITMENT).job(
+        miner, account="0x" + MINER.hex(), counter=counter, clean=False
     )
     assert job.network_target == template.network_target
     return job.coinb1 + b"\x01" * 4 + b"\x02" * 8 + job.coinb2

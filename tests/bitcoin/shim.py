@@ -67,6 +67,8 @@ class Regtest:
     precious: list[str] = field(default_factory=list)
     # What it says of its chain, whose blocks are regtest's all the same.
     chain_name: str = "regtest"
+    # What it says otherwise of every block.
+    header_changes: dict[str, Any] = field(default_factory=dict)
     # bitcoind answers a long poll at a new tip at once, for transactions only after a minute.
     wakes_for_transactions: bool = False
 
@@ -198,7 +200,7 @@ class Regtest:
         header = self.chain.header(bytes.fromhex(block_hash)[::-1])
         if header is None:
             raise RpcError(-5, "Block not found")
-        return header
+        return {**header, **self.header_changes}
 
     def _getblockchaininfo(self) -> dict[str, Any]:
         return {

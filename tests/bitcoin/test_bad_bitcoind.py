@@ -60,6 +60,7 @@ async def _goes_through(bitcoind: Regtest, faults: Faults, said: str) -> None:
         (Faults(body=b"<html>It works!</html>"), "garbage"),
         (Faults(body=b"\xff\xfe\x00"), "garbage"),
         (Faults(body=b"[]"), "garbage"),
+        (Faults(body=b'{"result":' + b"[" * 100_000), "garbage"),
         (Faults(body=b'{"result": "' + b"00" * 32 + b'", "error": null}'), "garbage"),
         (Faults(body=b'{"result": "00", "error": null, "id": 0}'), "under another call's id"),
         (Faults(body=b'{"result":null,"error":"no","id":1}'), "garbage"),
@@ -91,6 +92,30 @@ async def test_bad_templates(bitcoind: Regtest, change: Change, said: str) -> No
     await _goes_through(bitcoind, Faults(template=change), said)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"chainwork": ""},
+        {"chainwork": "-1"},
+        {"bits": "207fffff00"},
+        {"height": -2},
+        {"height": 1 << 31},
+        {"mediantime": -1},
+        {"mediantime": 1 << 32},
+    ],
+    ids=str,
+)
+async def test_bad_headers_of_a_new_tip(bitcoind: Regtest, change: dict[str, Any]) -> None:
+    async with watching(bitcoind) as watched:
+        await watched.mining_on(bitcoind)
+        bitcoind.header_changes = change
+        bitcoind.mine()
+        await watched.says("getblockheader gave")
+        bitcoind.header_changes = {}
+        await watched.mining_on(bitcoind)
+        await watched.healthy()
+
+
 async def test_an_answer_without_end_is_not_read_to_its_end(bitcoind: Regtest) -> None:
     client = Bitcoind(bitcoind.url, timeout=2, max_answer=20_000)
     async with watching_clients([client], refresh=0.1) as watched:
@@ -118,7 +143,7 @@ async def test_a_template_of_the_tip_before_is_refused(bitcoind: Regtest) -> Non
 
 async def test_a_bitcoind_of_another_chain_is_not_used(bitcoind: Regtest) -> None:
     async with watching(bitcoind, network="main") as watched:
-        await watched.says("its chain is regtest, not main")
+        await watched.says(f"bitcoind {bitcoind.name}: its chain is regtest, not main")
         assert watched.source.current(int(time.time())) is None
         assert "there is no block template yet" in watched.source.problems()
         assert bitcoind.calls["getblocktemplate"] == 0
@@ -243,6 +268,47 @@ async def test_a_first_one_that_is_behind_is_not_taken_back_until_it_caught_up(
         assert watched.mines_on(second)
         bitcoind.mine()
         await watched.mining_on(bitcoind)
+
+
+@pytest.mark.parametrize("knows_headers", [False, True])
+async def test_a_first_one_that_stays_behind_is_not_mined_on(
+    bitcoind: Regtest, second: Regtest, knows_headers: bool
+) -> None:
+    """It answers, and its templates are right for the tip it has: it has no peers, say."""
+    second.chain.follow(bitcoind.chain)
+    async with watching(bitcoind, second, lag=0.5, refresh=0.1) as watched:
+        await watched.healthy()
+        second.mine(2)
+        if knows_headers:
+            mined = second.chain.tip
+            header = second.chain.header(mined)
+            assert header is not None
+            bitcoind.chain.left[mined] = {**header, "confirmations": -1}
+        await watched.mining_on(second)
+        await watched.says("has been behind")
+        tips, failures = watched.source.tips, watched.source.failures
+        bitcoind.mine()  # its long poll is answered, and it is behind as before
+        await until(lambda: watched.source.failures >= failures + 5)
+        assert watched.source.tips == tips, "it was mined on again"
+        bitcoind.chain.left.clear()
+        bitcoind.chain.follow(second.chain)
+        await watched.healthy()
+        bitcoind.mine()
+        await watched.mining_on(bitcoind)
+
+
+async def test_one_that_hears_of_a_block_a_little_later_is_not_given_up(
+    bitcoind: Regtest, second: Regtest
+) -> None:
+    second.chain.follow(bitcoind.chain)
+    async with watching(bitcoind, second, lag=5.0) as watched:
+        await watched.healthy()
+        second.mine()
+        seen = second.calls["getbestblockhash"]
+        await until(lambda: second.calls["getbestblockhash"] >= seen + 5)
+        bitcoind.chain.follow(second.chain)
+        await watched.mining_on(bitcoind)
+        assert watched.source.failures == 0
 
 
 async def test_refused_templates_of_the_first_bring_those_of_the_second(

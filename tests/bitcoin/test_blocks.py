@@ -16,9 +16,17 @@ from typing import Any
 
 import pytest
 
+from potnode.bitcoin import ParentChain
 from potnode.work.assembly import CoinbasePlan, assemble
+from potnode.work.bitcoin_source import BitcoinSource
 from potnode.work.bitcoind import Bitcoind
-from potnode.work.blocks import BlockKeeper, FoundBlock
+from potnode.work.blocks import (
+    AT_ONCE,
+    MOST_OF_A_PARENT,
+    SHOWN_PROBLEMS,
+    BlockKeeper,
+    FoundBlock,
+)
 from potnode.work.gbt import parse
 from potnode.work.parent import ParentBlock, block_hash
 from tests.bitcoin.chain import PAYOUT
@@ -39,6 +47,11 @@ class Pool:
         self._counter = 0
 
     def find(self, bitcoind: Regtest, *, spoil: bool = False) -> FoundBlock:
+        block = self.try_find(bitcoind, spoil=spoil)
+        assert block is not None
+        return block
+
+    def try_find(self, bitcoind: Regtest, *, spoil: bool = False) -> FoundBlock | None:
         self._counter += 1
         parent, header, coinbase = solved(bitcoind, self._counter)
         if spoil:
@@ -48,7 +61,8 @@ class Pool:
     def now(self, block: FoundBlock) -> FoundBlock:
         return next(one for one in self.keeper.blocks() if one.hash == block.hash)
 
-    async def done(self, block: FoundBlock) -> FoundBlock:
+    async def done(self, block: FoundBlock | None) -> FoundBlock:
+        assert block is not None
         await until(lambda: self.now(block).done)
         return self.now(block)
 
@@ -181,9 +195,9 @@ async def test_a_rejection_is_final(bitcoind: Regtest, tmp_path: Path) -> None:
 async def test_the_same_block_is_found_once(bitcoind: Regtest, tmp_path: Path) -> None:
     async with pool(tmp_path, bitcoind) as made:
         parent, header, coinbase = solved(bitcoind)
-        block = made.keeper.found(parent, header, coinbase, finder=FINDER)
-        await made.done(block)
+        block = await made.done(made.keeper.found(parent, header, coinbase, finder=FINDER))
         again = made.keeper.found(parent, header, coinbase, finder="somebody else")
+        assert again is not None
         assert again == made.now(block)
         assert len(made.keeper.blocks()) == 1
 
@@ -211,6 +225,7 @@ async def test_blocks_are_taken_up_again_after_a_restart(bitcoind: Regtest, tmp_
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
+from potnode.work.bitcoin_source import BitcoinSource
 from potnode.work.bitcoind import Bitcoind
 from potnode.work.blocks import BlockKeeper
 from potnode.work.parent import ParentBlock
@@ -242,10 +257,49 @@ async def test_a_node_killed_right_after_finding_a_block_does_not_lose_it(
     assert bitcoind.tip == block_hash(header)
 
 
+async def test_a_block_found_as_the_node_ends_is_handed_in(
+    bitcoind: Regtest, second: Regtest, tmp_path: Path
+) -> None:
+    second.chain.follow(bitcoind.chain)
+    second.stop()
+    clients = [Bitcoind(one.url, timeout=1) for one in (bitcoind, second)]
+    source = BitcoinSource(clients, CoinbasePlan(payout=PAYOUT), network="regtest")
+    chain = ParentChain(tuple(clients), source, BlockKeeper(tmp_path, clients))
+    running = asyncio.create_task(chain.run())
+    await until(lambda: source.current(0))
+    parent, header, coinbase = solved(bitcoind)
+    found = chain.blocks.found(parent, header, coinbase, finder=FINDER)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert bitcoind.submitted == []
+    await chain.close()
+    assert found is not None
+    assert bitcoind.tip == found.hash
+    # The other bitcoind is for the next start.
+    (after,) = BlockKeeper(tmp_path, clients).blocks()
+    assert after.answers[bitcoind.name].state == "accepted"
+    assert after.answers[second.name].state == "waiting"
+    assert not after.done
+
+
+async def test_a_node_that_ends_does_not_wait_for_a_slow_bitcoind(
+    bitcoind: Regtest, tmp_path: Path
+) -> None:
+    bitcoind.faults = Faults(delay=0.5)
+    made = Pool(tmp_path, bitcoind)
+    made.find(bitcoind)
+    started = time.monotonic()
+    await made.keeper.close(within=0.1)
+    assert time.monotonic() - started < 0.4
+    await made.aclose()
+
+
 def test_files_that_were_cut_off_are_seen_through(bitcoind: Regtest, tmp_path: Path) -> None:
     folder = tmp_path / "blocks"
     parent, header, coinbase = solved(bitcoind)
     block = BlockKeeper(folder, []).found(parent, header, coinbase, finder=FINDER)
+    assert block is not None
     path = folder / f"106-{block.hash}.json"
     whole = path.read_bytes()
     # Cut off before the rename: whole but for its name.
@@ -271,7 +325,9 @@ async def test_a_full_disk_does_not_keep_a_block_from_bitcoind(
         folder.rmdir()
         block = made.find(bitcoind)
         assert not block.on_disk
-        assert any("could not be written" in problem for problem in made.keeper.problems())
+        assert f"block {block.hash} is not in {folder}, which could not be written" in (
+            made.keeper.problems()
+        )
         await until(lambda: bitcoind.tip == block.hash)
         assert "could not be written to disk" in caplog.text
         block = await made.done(block)
@@ -287,10 +343,10 @@ async def test_nobody_waits_for_a_silent_bitcoind_once_the_block_is_deep(
     second.stop()
     async with pool(tmp_path, bitcoind, second, deep=3) as made:
         block = made.find(bitcoind)
-        await until(lambda: bitcoind.name in made.now(block).answers)
+        await until(lambda: bitcoind.tip == block.hash)
         bitcoind.mine()
         calls = bitcoind.calls["getblockheader"]
-        await until(lambda: bitcoind.calls["getblockheader"] > calls + 5)
+        await until(lambda: bitcoind.calls["getblockheader"] > calls + 2)
         assert not made.now(block).done
         bitcoind.mine()
         block = await made.done(block)
@@ -339,3 +395,93 @@ async def test_a_block_of_a_tip_long_lost_is_not_preferred(
         block = await made.done(made.keeper.found(parent, header, coinbase, finder=FINDER))
     assert block.status == "inconclusive"
     assert bitcoind.calls["preciousblock"] == 0
+
+
+async def test_of_two_blocks_of_ours_the_first_stays(
+    bitcoind: Regtest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with pool(tmp_path, bitcoind) as made:
+        solved_too = solved(bitcoind, 77)
+        first = await made.done(made.find(bitcoind))
+        later = await made.done(made.keeper.found(*solved_too, finder=FINDER))
+    assert (first.status, later.status) == ("accepted", "inconclusive")
+    assert bitcoind.calls["preciousblock"] == 0
+    assert f"block {first.hash}: accepted by {bitcoind.name}" in caplog.messages
+    assert f"block {later.hash}: inconclusive by {bitcoind.name}" in caplog.messages
+
+
+async def test_many_blocks_at_once_leave_bitcoind_room_for_templates(
+    bitcoind: Regtest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = Bitcoind.submit_block
+    in_flight = most = 0
+
+    async def counted(self: Bitcoind, block: bytes) -> str | None:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        try:
+            return await submit(self, block)
+        finally:
+            in_flight -= 1
+
+    monkeypatch.setattr(Bitcoind, "submit_block", counted)
+    async with pool(tmp_path, bitcoind) as made:
+        found = [made.find(bitcoind) for _ in range(3 * AT_ONCE)]
+        problems = made.keeper.problems()
+        for block in found:
+            await made.done(block)
+        assert made.keeper.problems() == []
+    assert most == AT_ONCE
+    assert bitcoind.calls["submitblock"] == len(found)
+    # However many wait, what /readyz says stays readable.
+    assert problems == [
+        *(f"block {block.hash} is not handed in yet" for block in found[:SHOWN_PROBLEMS]),
+        f"{len(found) - SHOWN_PROBLEMS} more found blocks are not handed in yet",
+    ]
+
+
+async def test_a_bitcoind_that_does_not_take_a_block_is_named_once(
+    bitcoind: Regtest, second: Regtest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bitcoind.faults = Faults(unauthorized=True)
+    async with pool(tmp_path, bitcoind, second) as made:
+        block = made.find(bitcoind)
+        await until(lambda: len(made.now(block).answers) == 2)
+    waits = f"block {block.hash} is not handed in yet: "
+    assert f"{waits}{bitcoind.name}: refuses the credentials (HTTP 401)" in caplog.messages
+    assert f"{waits}{second.name}: prev-blk-not-found" in caplog.messages
+
+
+async def test_where_every_share_is_a_block_only_a_few_are_kept(
+    bitcoind: Regtest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pool(tmp_path, bitcoind) as made:
+        found = [made.try_find(bitcoind) for _ in range(MOST_OF_A_PARENT + 3)]
+        kept = [block for block in found if block is not None]
+        assert found == [*kept, None, None, None]
+        assert len(kept) == len(made.keeper.blocks()) == MOST_OF_A_PARENT
+        lines = [text for text in caplog.messages if "no more are kept" in text]
+        assert len(lines) == 1
+        for block in kept:
+            await made.done(block)
+        assert bitcoind.height == 106
+        await made.done(made.try_find(bitcoind))  # on the next block they count anew
+    assert bitcoind.height == 107
+
+
+async def test_blocks_are_taken_up_again_in_the_order_they_were_found(
+    bitcoind: Regtest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    before = Pool(tmp_path, bitcoind)
+    hashes = sorted((before.find(bitcoind).hash for _ in range(3)), reverse=True)
+    await before.aclose()
+    for at, hash_ in enumerate(hashes):  # against the order of their files' names
+        path = tmp_path / f"106-{hash_}.json"
+        file = json.loads(path.read_bytes())
+        path.write_text(json.dumps({**file, "found_at": at}))
+    caplog.clear()
+    BlockKeeper(tmp_path, [])
+    assert caplog.messages == [f"block {hash_} is taken up again" for hash_ in hashes]

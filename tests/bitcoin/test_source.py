@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
 from potnode.work.assembly import CoinbasePlan
-from potnode.work.bitcoin_source import BitcoinSource
+from potnode.work.bitcoin_source import UNHEARD, BitcoinSource
 from potnode.work.bitcoind import Bitcoind
 from tests.bitcoin.chain import shown
 from tests.bitcoin.mining import mine_block
@@ -145,6 +146,34 @@ async def test_an_endpoint_zmq_does_not_take_is_a_problem_and_no_more(bitcoind: 
         await watched.says("ZMQ endpoint tcp://127.0.0.1")
         bitcoind.mine()
         await watched.mining_on(bitcoind)
+
+
+async def test_zmq_that_tells_nothing_is_said_once(
+    bitcoind: Regtest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        async with watching(bitcoind, zmq_endpoints=[endpoint]) as watched:
+            for _ in range(UNHEARD + 2):
+                await watched.mining_on(bitcoind)
+                bitcoind.mine()
+    assert sum("ZMQ told of none" in text for text in caplog.messages) == 1
+
+
+async def test_zmq_that_tells_of_blocks_is_not_complained_of(
+    bitcoind: Regtest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with watching(bitcoind, zmq_endpoints=[bitcoind.zmq_url]) as watched:
+        for _ in range(2 * UNHEARD):
+            await watched.mining_on(bitcoind)
+            bitcoind.chain.mine()
+            await watched.mining_on(bitcoind)
+            while watched.source._tips_unheard:  # it may be connecting yet
+                bitcoind.publish()
+                await asyncio.sleep(0.02)
+    assert "ZMQ told of none" not in caplog.text
 
 
 async def test_new_transactions_come_with_the_refresh(bitcoind: Regtest) -> None:

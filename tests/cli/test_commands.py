@@ -239,6 +239,6 @@ def test_a_part_of_the_node_that_fails_is_one_line(
             raise HeadConflict("somebody else records this job")
 
     monkeypatch.setattr(Node, "_serve", fails)
-    ports = ("--stratum-port", "0", "--api-port", "0")
-    done = potnode("run", "--data-dir", tmp_path, *ports)
+    quiet = ("--stratum-port", "0", "--api-port", "0", "--log-level", "warning")
+    done = potnode("run", "--data-dir", tmp_path, *quiet)
     assert refused(done) == "somebody else records this job"

@@ -23,7 +23,7 @@ from stratum.shares import SeenHashes
 from stratum.users import MAX_USERS_KNOWN
 from tests.fuzz.mutations import Mutator
 from tests.stratum.replay import TIME, TRANSCRIPTS, packet
-from tests.stratum.support import EASIEST, account_or_reject, make_job
+from tests.stratum.support import EASIEST, HASHLIB, account_or_reject, make_job
 
 SESSIONS = 16
 """Open at a time; one that has closed makes room for another."""
@@ -101,6 +101,7 @@ class Campaign:
             seen=self._seen,
             blocks_seen=self._blocks_seen,
             job_ids=self._job_ids,
+            hasher=HASHLIB,
             resume=lambda session_id: self._lost.pop(session_id, None),
         )
         return _Connection(session, self._random.choice(SCRIPTS))

@@ -85,7 +85,7 @@ async def test_bfgminer(running_node: RunningNode) -> None:
             await _is_known(running_node, hash_, BFGMINER_USER)
 
 
-async def test_an_asic_starts_at_difficulty_64_and_rolls_versions(
+async def test_an_asic_starts_at_difficulty_1024_and_rolls_versions(
     running_node: RunningNode,
 ) -> None:
     async with raw_connection(running_node.stratum_port) as connection:
@@ -105,7 +105,7 @@ async def test_an_asic_starts_at_difficulty_64_and_rolls_versions(
         assert (await connection.reply() or {})["result"] is True
         subscribed = await connection.reply()
         assert subscribed is not None
-        assert (await first_job(connection, subscribed)).difficulty == 64
+        assert (await first_job(connection, subscribed)).difficulty == 1024
 
 
 async def _is_known(node: RunningNode, hash_: bytes, user: str) -> None:

@@ -23,7 +23,7 @@ kinds = pytest.mark.parametrize(
 
 
 def issue(job: Job, extranonce1: bytes = b"\xa0\x00\x00\x01") -> IssuedJob:
-    return IssuedJob("1", job, 0.0, job.coinb1 + extranonce1, extranonce1)
+    return IssuedJob("1", job, 0.0, extranonce1)
 
 
 def slowly(issued: IssuedJob, packed: bytes, version_mask: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from stratum.difficulty import target_from_bits
 from stratum.headers import swap_words
-from stratum.jobs import IssuedJob, Job, JobBook
+from stratum.jobs import Job, JobBook
 from stratum.session import Event, ReadyToMine, Resumable, ShareFound
 from tests.stratum.support import Bench
 
@@ -56,8 +56,7 @@ class Replay:
             extranonce1 = bytes.fromhex(transcript["earlier"]["extranonce1"])
             book = JobBook()
             for job in map(job_of, transcript["earlier"]["jobs"]):
-                head = job.coinb1 + extranonce1
-                book.add(IssuedJob(self.bench.job_ids.next(), job, TIME, head, extranonce1))
+                book.issue(self.bench.job_ids.next(), job, TIME, extranonce1)
             self._earlier[extranonce1.hex()] = Resumable(extranonce1, book)
 
     def receive(self, data: bytes, now: float = TIME) -> bytes:

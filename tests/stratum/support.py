@@ -17,7 +17,15 @@ from stratum.limits import Address
 from stratum.pool import Answer, MinerView
 from stratum.proxy import V2_SIGNATURE
 from stratum.session import Event, Resumable, Session, ShareFound
-from stratum.shares import SeenHashes, Share, Submission, judge, parse_submission
+from stratum.shares import (
+    Hasher,
+    HashlibHasher,
+    SeenHashes,
+    Share,
+    Submission,
+    judge,
+    parse_submission,
+)
 from stratum.users import AccountOf
 
 VECTORS: dict[str, Any] = json.loads(
@@ -32,6 +40,7 @@ BOB = "0x00000000000000000000000000000000000000bb"
 NTIME = 0x6B03F15C
 NOW = float(NTIME + 5)
 EASIEST = (1 << 256) - 1
+HASHLIB = HashlibHasher()
 
 
 def recorded_notify(session: dict[str, Any]) -> tuple[list[Any], float]:
@@ -111,6 +120,7 @@ class Bench:
         session_id: str | None = None,
         account_of: AccountOf = account_or_reject,
         resume: Callable[[str], Resumable | None] = lambda _: None,
+        hasher: Hasher = HASHLIB,
     ) -> None:
         self.seen = seen if seen is not None else SeenHashes()
         self.job_ids = job_ids or JobIds()
@@ -121,6 +131,7 @@ class Bench:
             seen=self.seen,
             blocks_seen=blocks_seen if blocks_seen is not None else SeenHashes(16),
             job_ids=self.job_ids,
+            hasher=hasher,
             session_id=session_id,
             resume=resume,
         )
@@ -188,10 +199,11 @@ def judge_params(
 ) -> Any:
     submission = parse_submission(params)
     assert isinstance(submission, Submission)
-    issued = IssuedJob(params[1], job, NOW, job.coinb1 + extranonce1, extranonce1)
+    issued = IssuedJob(params[1], job, NOW, extranonce1)
     return judge(
         issued,
         submission,
+        HASHLIB.hash(issued, [submission.packed], version_mask),
         worker="",
         version_mask=version_mask,
         now=NOW,

@@ -18,7 +18,7 @@ from stratum.limits import UNLIMITED, Limits, Refusal
 from stratum.listener import raise_file_limit
 from stratum.pool import Answer, MinerView
 from stratum.shares import Share
-from tests.stratum.support import ALICE, BOB, NOW, MemoryPool, line, params_of
+from tests.stratum.support import ALICE, BOB, EASIEST, NOW, MemoryPool, line, params_of
 from tests.stratum.wires import AUTHORIZE, PING, SUBSCRIBE, Hands, Wire, serving, until, wire
 
 ALL_COUNTED = Limits(exempt=())
@@ -93,6 +93,19 @@ async def test_new_connections_of_an_address_are_slowed() -> None:
             await miner.handshake()
 
 
+async def test_addresses_are_forgotten_in_time() -> None:
+    hands = Hands()
+    async with serving(MemoryPool(), limits=ALL_COUNTED, monotonic=hands) as server:
+        async with wire(server) as miner:
+            await miner.handshake()
+            server.sweep()
+            assert len(server._shared.addresses) == 1
+        await until(lambda: len(server) == 0)
+        hands.pass_(60.0)
+        server.sweep()
+        assert len(server._shared.addresses) == 0
+
+
 # Floods.
 
 
@@ -133,6 +146,22 @@ async def test_late_and_easy_shares_are_never_a_reason_to_close() -> None:
         assert server.counters.throttled == server.counters.too_costly == 0
         [stats] = server.stats().values()
         assert (stats.accepted, stats.rejected, stats.last_share_at) == (0, 4000, None)
+
+
+@pytest.mark.parametrize(
+    "params", [["x"], params_of("1", user=BOB), params_of("1", bits="00000001")]
+)
+async def test_submits_that_could_never_be_right_are_slowed(params: list[Any]) -> None:
+    pool = MemoryPool(share_target=1)
+    limits = replace(ALL_COUNTED, submits_per_second=None, soft_cost=1000.0, longest_pause=0.05)
+    async with serving(pool, limits=limits) as server, wire(server) as miner:
+        job_id = (await miner.handshake())[0]
+        wrong = {"id": 3, "method": "mining.submit", "params": params}
+        assert job_id == "1"
+        miner.writer.write(line(wrong) * 1000)
+        answers = await replies(miner, 1000)
+        assert {answer["error"][0] for answer in answers} <= {20, 24}
+        assert server.counters.throttled > 0
 
 
 async def test_a_flood_of_other_messages_is_slowed_and_then_closed() -> None:
@@ -188,6 +217,34 @@ async def test_no_more_unanswered_submits_than_allowed() -> None:
             await asyncio.sleep(0.001)
         assert [reply["id"] for reply in await replies(bad, 3000)] == list(range(3000))
         assert server.counters.throttled >= 3
+
+
+@pytest.mark.parametrize("answered_first", [True, False])
+async def test_reading_goes_on_when_neither_pause_holds(answered_first: bool) -> None:
+    """Too many unanswered and too fast at once: whichever ends first must wait for the other."""
+    pool = MemoryPool()
+    pool.hold = True
+    limits = replace(ALL_COUNTED, submits_per_second=1000.0, submit_burst=100, max_unanswered=50)
+    async with serving(pool, limits=limits) as server, wire(server) as miner:
+        job_id = (await miner.handshake())[0]
+        miner.writer.write(submits(job_id, 1500))
+        await until(lambda: len(pool.answers) > 50)
+        held, answered = len(pool.answers), 0
+        assert 200 < held < 1500
+        if answered_first:
+            for answer in pool.answers[:]:
+                answer(None)
+            answered = held
+            await asyncio.sleep(0.05)
+        else:
+            await asyncio.sleep((held - 100) / 1000 + 0.2)
+        assert len(pool.answers) == held
+        while answered < 1500:
+            for answer in pool.answers[answered:]:
+                answer(None)
+                answered += 1
+            await asyncio.sleep(0.001)
+        assert [reply["id"] for reply in await replies(miner, 1500)] == list(range(1500))
 
 
 def hostile_bytes(seed: int) -> Iterator[bytes]:
@@ -407,6 +464,24 @@ async def test_a_session_is_resumed_and_its_old_jobs_count() -> None:
             assert await subscribe_as(fourth, "0000000a") == "0000000a"
 
 
+async def test_a_block_before_it_is_authorised_does_not_hide_who_it_is() -> None:
+    pool = MemoryPool(network_target=EASIEST)
+    async with serving(pool, first_extranonce1=1) as server:
+        async with wire(server) as miner:
+            old = (await miner.handshake())[0]
+        await until(lambda: len(server) == 0)
+        async with wire(server) as again:
+            await subscribe_as(again, "00000001")
+            again.writer.write(submits(old, 1))
+            assert (await again.read())["error"][0] == 24
+            assert len(pool.blocks) == 1
+            await again.ask(AUTHORIZE)
+            answers = await replies(again, 3)
+            assert answers[2]["method"] == "mining.notify"
+            [view] = server.miners()
+            assert (view.account, view.worker) == (ALICE, "s9")
+
+
 async def test_a_resumed_extranonce_is_nobody_elses() -> None:
     async with serving(MemoryPool(), first_extranonce1=1) as server:
         async with wire(server) as miner:
@@ -519,6 +594,22 @@ async def test_a_share_the_pool_fails_on_ends_its_own_connection_only(
         assert [view.account for view in pool.now_connected.values()] == [ALICE]
 
 
+async def test_a_share_the_pool_fails_on_costs_no_block_behind_it() -> None:
+    pool = MoodyPool()
+    async with serving(pool) as server, wire(server) as miner:
+        plain = (await miner.handshake(BOB))[0]
+        pool.job_fields = {"network_target": EASIEST}
+        server.broadcast(clean=False)
+        solving = (await miner.read())["params"][0]
+        asks = [
+            {"id": 3, "method": "mining.submit", "params": params_of(job_id, user=BOB)}
+            for job_id in (plain, solving)
+        ]
+        await miner.ask(*asks)
+        assert await miner.read_to_end() == b""
+        assert [share.job_id for share in pool.blocks] == [solving]
+
+
 async def test_a_broadcast_passes_by_those_that_are_gone() -> None:
     async with serving(MemoryPool()) as server, AsyncExitStack() as stack:
         miners = [await stack.enter_async_context(wire(server)) for _ in range(5)]
@@ -548,6 +639,32 @@ async def test_the_pool_learns_of_changed_wishes() -> None:
         await replies(miner, 2)
         [asked] = pool.asked_by
         assert (asked.suggested_difficulty, asked.account) == (512, ALICE)
+
+
+class Introduced(MemoryPool):
+    """Knows who was introduced and who took leave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: list[int] = []
+
+    def disconnected(self, miner: MinerView) -> None:
+        self.gone.append(miner.connection_id)
+        super().disconnected(miner)
+
+
+async def test_only_who_was_introduced_takes_leave() -> None:
+    pool = Introduced()
+    async with serving(pool) as server:
+        for message in (SUBSCRIBE, AUTHORIZE):
+            async with wire(server) as half:
+                await half.ask(message)
+                assert (await half.read())["error"] is None
+        async with wire(server) as miner:
+            await miner.handshake()
+        await until(lambda: len(server) == 0)
+        assert pool.gone == [3]
+        assert pool.now_connected == {}
 
 
 async def test_the_pool_sees_passwords() -> None:

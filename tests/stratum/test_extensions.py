@@ -97,6 +97,25 @@ def test_what_is_no_list_of_names(params: list[Any]) -> None:
     assert agree(params) == Reject(RejectCode.OTHER, "Configure takes a list of extensions")
 
 
+class Counting(dict[str, Any]):
+    """Counts what is looked up."""
+
+    looked_up = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.looked_up += 1
+        return super().get(key, default)
+
+
+def test_a_name_that_is_repeated_is_looked_at_once() -> None:
+    """Else one line is worth a millisecond of work."""
+    options = Counting({"minimum-difficulty.value": "1." + "0" * 38})
+    agreement = agree([["minimum-difficulty", "version-rolling"] * 300, options])
+    assert isinstance(agreement, Agreement)
+    assert agreement.minimum_difficulty == 1
+    assert options.looked_up == 2
+
+
 NAMES = ["version-rolling", "minimum-difficulty", "subscribe-extranonce", "info", "other"]
 VALUES = st.none() | st.integers() | st.floats() | st.text(max_size=9) | st.just("ffffffff")
 OPTIONS = st.dictionaries(

@@ -14,7 +14,7 @@ from tests.stratum.support import RECORDED, job_from_notify, make_job, recorded_
 
 
 def issued(job_id: str, sent_at: float) -> IssuedJob:
-    return IssuedJob(job_id, make_job(), sent_at, b"", b"")
+    return IssuedJob(job_id, make_job(), sent_at, b"")
 
 
 @pytest.mark.parametrize("session", RECORDED, ids=lambda session: session["client"])
@@ -136,3 +136,14 @@ def test_a_book_is_bounded(times: list[float], keep_last: int, limit: int) -> No
 def test_a_book_keeps_at_least_one_job() -> None:
     with pytest.raises(ValueError, match="keep_last"):
         JobBook(keep_last=0)
+
+
+def test_only_the_newest_jobs_stay_prepared() -> None:
+    book = JobBook()
+    jobs = [issued(f"{number:x}", 0.0) for number in range(4)]
+    for number, job in enumerate(jobs):
+        job.prepared = "large"
+        book.add(job)
+        kept = [older.prepared is not None for older in jobs[: number + 1]]
+        assert kept == [False] * (number - 1) + [True] * min(number + 1, 2)
+    assert len(book) == 4, "the jobs themselves are still known"

@@ -120,6 +120,12 @@ async def test_an_address_of_another_machine_is_an_error() -> None:
     assert caught.value.errno == errno.EADDRNOTAVAIL
 
 
+async def test_a_host_that_is_none_is_named() -> None:
+    with pytest.raises(OSError, match=r"cannot listen at 256\.0\.0\.1: "):
+        async with serving(MemoryPool(), Listener(host=["127.0.0.1", "256.0.0.1"], port=0)):
+            raise AssertionError
+
+
 @contextmanager
 def no_file_descriptors() -> Iterator[None]:
     """Leave this process none to open."""

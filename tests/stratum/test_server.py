@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -152,6 +154,45 @@ async def test_one_miner_can_be_refreshed() -> None:
         pool.open = False
         assert not server.refresh(view.connection_id)
         assert server.broadcast(clean=True) == 0
+
+
+async def test_a_pool_that_fails_on_a_question_costs_no_more_than_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = MemoryPool(tag="work")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with serving(pool) as server, wire(server) as miner:
+        job_id = (await miner.handshake())[0]
+        monkeypatch.setattr(pool, "account_of", fail)
+        monkeypatch.setattr(pool, "explain", fail)
+        await miner.ask(
+            {"id": 7, "method": "mining.authorize", "params": [f"{ALICE}.other", "x"]},
+            {"id": 8, "method": "mining.get_commitment", "params": [job_id]},
+            {"id": 9, "method": "mining.submit", "params": params_of(job_id)},
+        )
+        failed, unexplained, accepted = [await miner.read() for _ in range(3)]
+        assert failed["error"][:2] == [20, "The pool failed; try again"]
+        assert unexplained["error"][0] == 20
+        assert accepted == {"id": 9, "result": True, "error": None}
+        assert server.counters.pool_errors == 2
+
+
+async def test_one_miner_can_be_told_something() -> None:
+    async with serving(MemoryPool()) as server, wire(server) as miner:
+        await miner.ask(SUBSCRIBE)
+        await miner.read()
+        [connection_id] = server._connections
+        assert not server.show_message(connection_id, "it would pass for a reply")
+        await miner.ask(AUTHORIZE)
+        for _ in range(3):
+            await miner.read()
+        assert server.show_message(connection_id, "Hello")
+        told = await miner.read()
+        assert (told["method"], told["params"]) == ("client.show_message", ["Hello"])
+        assert not server.show_message(connection_id + 1, "nobody")
 
 
 async def test_a_miner_waits_while_there_is_no_job() -> None:
@@ -306,6 +347,24 @@ async def test_stopping_does_not_wait_for_one_that_does_not_read() -> None:
         miner.writer.transport.abort()
 
 
+async def test_stopping_while_clients_come_in() -> None:
+    server = StratumServer(MemoryPool(), clock=lambda: NOW)
+    await server.start([LOCAL])
+    clients = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(20)]
+    [acceptor] = server._acceptors
+    for _ in range(1000):
+        if acceptor._adoptions:
+            break
+        await asyncio.sleep(0)
+    assert acceptor._adoptions
+    await server.stop()
+    assert (len(server), len(acceptor._adoptions)) == (0, 0)
+    await asyncio.sleep(0)
+    for client in clients:
+        with client, suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+
+
 async def test_an_address_in_use_is_an_error() -> None:
     async with serving(MemoryPool()) as server:
         other = StratumServer(MemoryPool())
@@ -322,3 +381,29 @@ async def test_the_client_ends_when_the_pool_does() -> None:
                 if isinstance(event, NewJob):
                     await server.stop()
     assert client.session.authorized
+
+
+async def test_the_log_says_who_comes_and_goes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with serving(MemoryPool()) as server:
+        async with wire(server) as miner:
+            await miner.handshake(f"{ALICE}.rig1")
+        await until(lambda: len(server) == 0)
+        async with wire(server):
+            pass  # nobody that ever mined
+        await until(lambda: server.counters.connections == 2 and len(server) == 0)
+    came, went = (text for text in caplog.messages if text.startswith("connection"))
+    assert came.startswith("connection 1 from 127.0.0.1:")
+    assert came.endswith(f" mines: {ALICE}.rig1 (cpuminer/2.5.1)")
+    assert went.endswith(" is gone, 0 accepted, 0 rejected: closed")
+
+
+async def test_the_log_says_who_may_not_mine_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with serving(MemoryPool()) as server, wire(server) as miner:
+        for user in ("bc1qnobody.rig", "bc1qnobody.rig", "somebody"):
+            await miner.ask(AUTHORIZE | {"params": [user, "x"]})
+            assert (await miner.read())["error"][0] == RejectCode.UNAUTHORIZED
+    [text] = [text for text in caplog.messages if "may not mine" in text]
+    assert text.startswith("connection 1 from 127.0.0.1:")
+    assert text.endswith(" may not mine as bc1qnobody.rig: The user name is no 0x address")

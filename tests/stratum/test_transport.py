@@ -57,7 +57,10 @@ async def test_tls_and_plain_on_one_port(both: tuple[ssl.SSLContext, ssl.SSLCont
         assert server.counters.tls_failed == 0
 
 
-async def test_tls_on_a_port_of_its_own(both: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+async def test_tls_on_a_port_of_its_own(
+    both: tuple[ssl.SSLContext, ssl.SSLContext], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     own = replace(LOCAL, tls=both[0], tls_only=True)
     async with serving(MemoryPool(), LOCAL, own) as server:
         async with wire(server, port=server.ports()[1], tls=both[1]) as secret:
@@ -68,6 +71,8 @@ async def test_tls_on_a_port_of_its_own(both: tuple[ssl.SSLContext, ssl.SSLConte
         async with wire(server) as plain:
             await plain.handshake()
         assert server.counters.tls_failed == 1
+        assert "closing connection 2 from 127.0.0.1:" in caplog.text
+        assert ": no TLS (" in caplog.text
 
 
 async def test_much_over_tls(both: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
@@ -150,11 +155,91 @@ async def test_a_tls_handshake_that_drips_is_ended(
         for byte in b"\x16\x03\x01\x02\x00":
             bad.writer.write(bytes([byte]))
             await asyncio.sleep(0.01)
-        await until(lambda: connection._tls is not None)
+        await until(lambda: connection._outlet.tls is not None)
         hands.pass_(15.0)
         server.sweep()
         assert await bad.read_to_end() == b""
         assert (server.counters.tls_failed, server.counters.timed_out) == (1, 0)
+
+
+async def test_a_miner_that_is_through_with_tls_has_the_rest_of_its_minute(
+    both: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    hands = Hands()
+    listener = replace(LOCAL, tls=both[0])
+    async with (
+        serving(MemoryPool(), listener, monotonic=hands) as server,
+        wire(server, tls=both[1]) as miner,
+    ):
+        await until(lambda: len(server) == 1)
+        await miner.ask(PING)
+        await miner.read()
+        hands.pass_(59.0)
+        server.sweep()
+        await miner.ask(PING)
+        assert (await miner.read())["result"] == "pong"
+        hands.pass_(1.0)
+        server.sweep()
+        assert await miner.read_to_end() == b""
+        assert (server.counters.tls_failed, server.counters.timed_out) == (0, 1)
+
+
+async def test_who_cannot_have_tls_is_told_so(
+    both: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    async with (
+        serving(MemoryPool(), replace(LOCAL, tls=both[0])) as server,
+        wire(server) as bad,
+    ):
+        bad.writer.write(b"\x16\x03\x01\x00\x05hello")
+        alert = await bad.read_to_end()
+        assert (alert[:1], len(alert)) == (
+            b"\x15",
+            7,
+        )  # RFC 8446, 6: type, version, length, 2 bytes
+
+
+async def test_records_that_say_nothing_are_slowed_and_then_ended(
+    both: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """Empty lines and key updates cost a server a record each, and no line is counted for them."""
+    limits = Limits(exempt=(), soft_cost=500.0, hard_cost=4000.0, longest_pause=0.05)
+    listener = replace(LOCAL, tls=both[0])
+    async with (
+        serving(MemoryPool(), listener, limits=limits) as server,
+        wire(server) as good,
+        wire(server, tls=both[1]) as bad,
+    ):
+        await good.handshake()
+        await bad.handshake()
+        async with asyncio.timeout(30):
+            while server.counters.too_costly == 0:
+                for _ in range(200):
+                    bad.writer.write(b"\n")
+                await asyncio.sleep(0)
+        bad.writer.transport.abort()
+        assert server.counters.throttled > 0
+        await until(lambda: len(server) == 1)
+        await good.ask(PING)
+        assert (await good.read())["result"] == "pong"
+
+
+async def test_a_line_a_record_is_what_miners_send(
+    both: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    limits = Limits(exempt=(), soft_cost=100.0, cost_decay=1.0)
+    listener = replace(LOCAL, tls=both[0])
+    async with (
+        serving(MemoryPool(share_target=1), listener, limits=limits) as server,
+        wire(server, tls=both[1]) as miner,
+    ):
+        job_id = (await miner.handshake())[0]
+        message = {"id": 3, "method": "mining.submit", "params": params_of(job_id)}
+        for _ in range(1000):
+            await miner.ask(message)
+        for _ in range(1000):
+            await miner.read()
+        assert server.counters.throttled == 0
 
 
 async def test_without_a_certificate_tls_is_junk() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import random
 from pathlib import Path
 
 import pytest
 
 from potnode.work.bitcoind import Access, Bitcoind
-from potnode.work.errors import BitcoindUnavailable, WorkError, WrongCredentials
+from potnode.work.errors import BitcoindError, BitcoindUnavailable, WorkError, WrongCredentials
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,9 @@ def test_addresses_lose_their_credentials(url: str, bare: str) -> None:
         "http://",
         "http://u:hidden@",
         "http://u:hidden",
+        "http://u:hid/den@node:8332",
+        "http://u:hidden@node:99999",
+        "http://u:hidden@node:0",
     ],
 )
 def test_what_is_no_address_is_refused_without_repeating_it(url: str) -> None:
@@ -83,3 +88,50 @@ async def test_a_port_nobody_listens_on(caplog: pytest.LogCaptureFixture) -> Non
     assert isinstance(error, BitcoindUnavailable)
     assert str(error).startswith("127.0.0.1:1: getbestblockhash failed: ")
     assert "hidden" not in str(error) + caplog.text
+
+
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 40\r\n"
+    b'Set-Cookie: a=b\r\n\r\n{"result":"00","error":null,"id":1}     '
+)
+
+
+def _spoiled(draw: random.Random) -> bytes:
+    data = bytearray(_ANSWER)
+    for _ in range(draw.randint(1, 6)):
+        place = draw.randrange(len(data))
+        match draw.randrange(3):
+            case 0:
+                data[place] = draw.randrange(256)
+            case 1:
+                del data[place : place + draw.randint(1, 20)]
+            case _:
+                data[place:place] = draw.randbytes(draw.randint(1, 5))
+        data = data or bytearray(b" ")
+    return bytes(data)
+
+
+async def test_whatever_answers_is_an_error_of_this_call_alone() -> None:
+    """Anything else would end the node, or, as cookies did, spoil the calls that follow."""
+    draw = random.Random(3)
+    answers = [b"HTTP/1.1 200 OK\r\nSet-Cookie: a=\xff\r\nContent-Length: 0\r\n\r\n"]
+    answers += [_spoiled(draw) for _ in range(200)]
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answers[-1])
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = Bitcoind(f"http://u:p@127.0.0.1:{port}", timeout=0.5)
+    answers.reverse()
+    while answers:
+        with pytest.raises(BitcoindError):
+            await client.best_block_hash()
+        answers.pop()
+    await client.aclose()
+    server.close()
+    assert len(asked) == 201
+    assert not any(b"cookie" in request.lower() for request in asked)

@@ -194,19 +194,9 @@ def test_the_merkle_root_and_commitment_of_known_blocks() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("nbits", "target"),
-    [
-        (0x1D00FFFF, 0xFFFF << 208),
-        (0x207FFFFF, 0x7FFFFF << 232),
-        (0x03123456, 0x123456),
-        (0x02123456, 0x1234),
-        (0x01123456, 0x12),
-        (0x17034219, 0x34219 << 160),
-    ],
-)
-def test_compact_targets(nbits: int, target: int) -> None:
-    assert target_of(nbits) == target
+def test_nesting_without_end_is_no_template() -> None:
+    with pytest.raises(TemplateRefused, match="not a block template"):
+        parse(b'{"unknown":' + b"[" * 100_000)
 
 
 @pytest.mark.parametrize("nbits", [0, 0x00123456, 0x1D000000, 0x1D80FFFF, 0xFF00FFFF, 0x22FFFFFF])

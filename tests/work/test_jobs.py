@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from potnode.spec import work
+from potnode.spec.errors import InvalidCoinbase
 from potnode.spec.parent import compact_target, standalone_parent
 from potnode.spec.record import MinerRow
-from potnode.work.address import account_of, address_bytes
-from potnode.work.jobs import Commitment, WorkTag, build_job, template_row
+from potnode.spec.work import MAX_COINBASE
+from potnode.work.jobs import NO_WORK, Commitment, JobMaker, template_row
 from potnode.work.standalone import Standalone
-from potnode.work.template import Template, build_coinbase, height_script
-from stratum.errors import Unauthorized
+from potnode.work.template import Template, build_coinbase, height_script, payout_place
+from stratum.errors import InvalidJobError
 
 COMMITMENT = Commitment(b"j" * 32, 7, b"h" * 32, work.work_id(b"j" * 32, 7, b"h" * 32))
 MINER = MinerRow(bytes.fromhex("aa" * 20), 14)
 
 
 def _coinbase_of(template: Template, miner: MinerRow, counter: int) -> bytes:
-    job = build_job(
-        template,
-        template_row(template),
-        COMMITMENT,
-        miner,
-        account="0x" + miner.miner.hex(),
-        counter=counter,
-        clean=False,
+    job = JobMaker(template, COMMITMENT).job(
+        miner, account="0x" + miner.miner.hex(), counter=counter, clean=False
     )
     assert job.share_target == work.target(miner.bits)
     return job.coinb1 + b"\x01" * 4 + b"\x02" * 8 + job.coinb2
@@ -45,20 +43,33 @@ def test_a_standalone_job_commits_to_step_miner_and_bits(counter: int, bits: int
     assert work.MIN_COINBASE <= len(coinbase) <= work.MAX_COINBASE
 
 
-def test_the_job_hashes_to_what_the_record_will_rebuild() -> None:
-    script = bytes.fromhex("0014") + b"\x11" * 20
-    empty = build_coinbase(height_script(840_000) + b"/t/", [(5_000_000_000, b"")])
-    # The place of the empty script's length byte; the record leaves that byte out too.
-    at = empty.index((5_000_000_000).to_bytes(8, "little")) + 8
-    template = Template(
+SCRIPT = bytes.fromhex("0014") + b"\x11" * 20
+
+
+def _paying_template(
+    branch: tuple[bytes, ...] = (), more: Sequence[tuple[int, bytes]] = ()
+) -> Template:
+    """One whose block pays the miner's own script."""
+    head = height_script(840_000) + b"/t/"
+    return Template(
         version=0x20000000,
         prev_hash_le=b"p" * 32,
         nbits=0x1D00FFFF,
         ntime=1,
-        coinbase=empty[:at] + empty[at + 1 :],
-        script_at=at,
-        branch=(b"b" * 32, b"c" * 32),
+        coinbase=build_coinbase(head, [(5_000_000_000, None), *more]),
+        script_at=payout_place(head),
+        branch=branch,
     )
+
+
+@pytest.mark.parametrize("script", [b"", SCRIPT])
+def test_the_job_hashes_to_what_the_record_will_rebuild(script: bytes) -> None:
+    template = (
+        _paying_template((b"b" * 32, b"c" * 32))
+        if script
+        else Standalone(COMMITMENT.job_id).current(1)
+    )
+    assert template is not None
     miner = MinerRow(MINER.miner, 20, script)
     coinbase = _coinbase_of(template, miner, 9)
     rebuilt = work.fill_coinbase(
@@ -70,6 +81,33 @@ def test_the_job_hashes_to_what_the_record_will_rebuild() -> None:
     )
     assert coinbase == rebuilt
     assert bytes([len(script)]) + script in coinbase
+
+
+def test_a_script_and_its_place_need_each_other() -> None:
+    for template, script in ((_paying_template(), b""), (_standalone(), SCRIPT)):
+        with pytest.raises(InvalidCoinbase, match="place"):
+            _coinbase_of(template, MinerRow(MINER.miner, 20, script), 1)
+
+
+def test_a_coinbase_that_firmware_would_cut_is_no_job() -> None:
+    template = _paying_template(more=[(0, bytes(180))] * 3)
+    script = bytes(MAX_COINBASE - len(template.coinbase) - 1)
+    assert len(_coinbase_of(template, MinerRow(MINER.miner, 20, script), 1)) == MAX_COINBASE
+    with pytest.raises(InvalidJobError, match="firmware takes 755"):
+        _coinbase_of(template, MinerRow(MINER.miner, 20, script + b"\x51"), 1)
+
+
+def test_work_that_trains_nothing_commits_to_nothing() -> None:
+    job = JobMaker(_standalone(), None).job(MINER, account="0x", counter=1, clean=False)
+    assert work.marker_of(job.coinb1 + bytes(12) + job.coinb2) == NO_WORK
+    tag: Any = job.tag
+    assert tag.explain() is None
+
+
+def _standalone() -> Template:
+    template = Standalone(COMMITMENT.job_id).current(1)
+    assert template is not None
+    return template
 
 
 def test_standalone_templates_differ_by_job_and_stay_the_same_over_time() -> None:
@@ -98,25 +136,12 @@ def test_height_script_is_bip34(height: int, script: str) -> None:
 
 
 def test_explain_names_what_the_marker_is_made_of() -> None:
-    template = Standalone(COMMITMENT.job_id).current(1)
-    told = WorkTag(COMMITMENT, template_row(template), MINER, b"\0\0\0\1").explain()
+    job = JobMaker(_standalone(), COMMITMENT).job(MINER, account="0x", counter=1, clean=False)
+    tag: Any = job.tag
+    told = tag.explain()
     rebuilt = work.marker(
         work.work_id(bytes.fromhex(told["job"]), told["step"], bytes.fromhex(told["head"])),
         bytes.fromhex(told["miner"][2:]),
         told["bits"],
     )
     assert rebuilt == work.marker(COMMITMENT.work, MINER.miner, MINER.bits)
-
-
-@given(address=st.binary(min_size=20, max_size=20), worker=st.text(max_size=20))
-def test_user_names_are_addresses_with_workers(address: bytes, worker: str) -> None:
-    for user in ("0x" + address.hex(), "0x" + address.hex().upper(), f"0x{address.hex()}.{worker}"):
-        assert address_bytes(account_of(user)) == address
-
-
-@pytest.mark.parametrize(
-    "user", ["", "bc1qxyz", "0x12", "0x" + "g" * 40, "0x" + "a" * 41, "a" * 40]
-)
-def test_other_user_names_are_refused(user: str) -> None:
-    with pytest.raises(Unauthorized, match="40 hex digits"):
-        account_of(user)
