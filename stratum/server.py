@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 DEFAULT_LIMITS: Final = Limits()
 
+SESSION_ID_BYTES: Final = 4
+"""Of a session id, which is twice as many hex digits: as long as ckpool's, which firmware keeps."""
+
 SWEEP_SECONDS: Final = 5.0
 """Longest time between two looks for connections whose time is over."""
 
@@ -220,7 +223,7 @@ class StratumServer:
             connection.sweep(now)
         self._shared.addresses.sweep(now)
         while self._ended and next(iter(self._ended.values())).until <= now:
-            self._ended.popitem(last=False)
+            self._forget(self._ended.popitem(last=False)[1])
 
     # What a connection asks (`stratum.host.Host`).
 
@@ -244,6 +247,8 @@ class StratumServer:
             blocks_seen=self._blocks_seen,
             job_ids=self._job_ids,
             hasher=self._hasher,
+            # Whoever knows it may continue the session: extranonces, in a row, would be guessed.
+            session_id=secrets.token_hex(SESSION_ID_BYTES),
             resume=partial(self._resume, number),
         )
         self._connections[number] = connection
@@ -259,9 +264,11 @@ class StratumServer:
         seconds = self.limits.resume_seconds
         if seconds is not None and len(session.jobs) > 0:
             left = Resumable(session.extranonce1, session.jobs)
-            self._ended[left.extranonce1.hex()] = _Ended(self._shared.monotonic() + seconds, left)
+            self._forget(self._ended.pop(session.session_id, None))
+            self._ended[session.session_id] = _Ended(self._shared.monotonic() + seconds, left)
+            self._extranonces.add(left.extranonce1)  # nobody else's while it may come back
             if len(self._ended) > self.limits.resume_sessions:
-                self._ended.popitem(last=False)
+                self._forget(self._ended.popitem(last=False)[1])
         if not self._connections:
             self._empty.set()
 
@@ -271,7 +278,7 @@ class StratumServer:
         while True:
             extranonce1 = (self._next_extranonce1 & 0xFFFFFFFF).to_bytes(4, "big")
             self._next_extranonce1 += 1
-            if extranonce1 not in self._extranonces and extranonce1.hex() not in self._ended:
+            if extranonce1 not in self._extranonces:
                 self._extranonces.add(extranonce1)
                 self._owned[number] = [extranonce1]
                 return extranonce1
@@ -280,11 +287,16 @@ class StratumServer:
         """Return what an ended session left; from now on it is connection `number`'s."""
         ended = self._ended.pop(session_id, None)
         if ended is None or ended.until <= self._shared.monotonic():
+            self._forget(ended)
             return None
-        self._extranonces.add(ended.left.extranonce1)
         self._owned[number].append(ended.left.extranonce1)
         self.counters.resumed += 1
         return ended.left
+
+    def _forget(self, ended: _Ended | None) -> None:
+        """An ended session can't be continued any more: its extranonce1 is free."""
+        if ended is not None:
+            self._extranonces.discard(ended.left.extranonce1)
 
     def _account_of(
         self, connection: Connection, number: int, user: str, password: str

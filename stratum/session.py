@@ -306,7 +306,7 @@ class Session:
             earlier = self._resume(asked)
             if earlier is not None:
                 self.extranonce1, self.jobs = earlier.extranonce1, earlier.jobs
-                self.session_id = earlier.extranonce1.hex()
+                self.session_id = asked
         sid = self.session_id
         subscriptions = [["mining.set_difficulty", sid], ["mining.notify", sid]]
         self._out.answer(request.id_json, [subscriptions, self.extranonce1.hex(), EXTRANONCE2_SIZE])

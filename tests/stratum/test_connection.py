@@ -447,8 +447,10 @@ async def test_a_session_is_resumed_and_its_old_jobs_count() -> None:
             old = (await miner.handshake())[0]
             server.broadcast(clean=False)
         await until(lambda: len(server) == 0)
+        async with wire(server) as guessing:  # no id is an extranonce1, nor what follows one
+            assert await subscribe_as(guessing, "0000000a") == "0000000b"
         async with wire(server) as again:
-            assert await subscribe_as(again, "0000000a") == "0000000a"
+            assert await subscribe_as(again, miner.session_id) == "0000000a"
             await again.ask(AUTHORIZE)
             answers = await replies(again, 3)
             assert answers[2]["params"][8] is True
@@ -458,10 +460,10 @@ async def test_a_session_is_resumed_and_its_old_jobs_count() -> None:
             [(share, view)] = pool.shares
             assert share.extranonce1 == view.extranonce1 == bytes.fromhex("0000000a")
             async with wire(server) as third:  # in use
-                assert await subscribe_as(third, "0000000a") == "0000000c"
+                assert await subscribe_as(third, miner.session_id) == "0000000d"
         await until(lambda: len(server) == 0)
         async with wire(server) as fourth:  # free again, resumed twice
-            assert await subscribe_as(fourth, "0000000a") == "0000000a"
+            assert await subscribe_as(fourth, miner.session_id) == "0000000a"
 
 
 async def test_a_block_before_it_is_authorised_does_not_hide_who_it_is() -> None:
@@ -471,7 +473,7 @@ async def test_a_block_before_it_is_authorised_does_not_hide_who_it_is() -> None
             old = (await miner.handshake())[0]
         await until(lambda: len(server) == 0)
         async with wire(server) as again:
-            await subscribe_as(again, "00000001")
+            await subscribe_as(again, miner.session_id)
             again.writer.write(submits(old, 1))
             assert (await again.read())["error"][0] == 24
             assert len(pool.blocks) == 1
@@ -492,7 +494,7 @@ async def test_a_resumed_extranonce_is_nobody_elses() -> None:
             await other.handshake()
             assert [view.extranonce1[3] for view in server.miners()] == [2]
             async with wire(server) as again:
-                assert await subscribe_as(again, "00000001") == "00000001"
+                assert await subscribe_as(again, miner.session_id) == "00000001"
                 server._next_extranonce1 = (2 << 32) + 1
                 async with wire(server) as third:
                     assert await subscribe_as(third, "ffff") == "00000004"  # 3 was again's first
@@ -502,23 +504,27 @@ async def test_sessions_are_forgotten() -> None:
     hands = Hands()
     limits = Limits(resume_sessions=2)
     async with serving(MemoryPool(), limits=limits, monotonic=hands, first_extranonce1=0) as server:
+        ids: list[str] = []
         for _ in range(3):
             async with wire(server) as miner:
                 await miner.handshake()
+                ids.append(miner.session_id)
             await until(lambda: len(server) == 0)
+        assert len(set(ids)) == 3
         async with wire(server) as unready:  # leaves nothing
-            await subscribe_as(unready, "00000000")
+            await subscribe_as(unready, ids[0])
         await until(lambda: len(server) == 0)
         async with wire(server) as miner:
-            assert await subscribe_as(miner, "00000000") == "00000004"
+            assert await subscribe_as(miner, ids[0]) == "00000004"
         async with wire(server) as miner:
-            assert await subscribe_as(miner, "00000001") == "00000001"
+            assert await subscribe_as(miner, ids[1]) == "00000001"
         await until(lambda: len(server) == 0)
         hands.pass_(600.0)
         async with wire(server) as miner:
-            assert await subscribe_as(miner, "00000002") == "00000006"
+            assert await subscribe_as(miner, ids[2]) == "00000006"
+        await until(lambda: len(server) == 0)
         server.sweep()
-        assert len(server._ended) == 0
+        assert len(server._ended) == len(server._extranonces) == 0
 
 
 # Many.

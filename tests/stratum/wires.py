@@ -37,6 +37,7 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.session_id = ""
 
     async def ask(self, *messages: object) -> None:
         self.writer.write(b"".join(line(message) for message in messages))
@@ -63,6 +64,7 @@ class Wire:
             "mining.set_difficulty",
             "mining.notify",
         ]
+        self.session_id = sent[0]["result"][0][0][1]
         return sent[3]["params"]
 
 
