@@ -24,8 +24,14 @@ import zmq.asyncio
 
 from potnode.work.assembly import CoinbasePlan, assemble
 from potnode.work.backoff import Backoff
-from potnode.work.bitcoind import Bitcoind
-from potnode.work.errors import BitcoindError, GarbageReceived, TemplateRefused, WorkError
+from potnode.work.bitcoind import NO_SUCH_METHOD, Bitcoind
+from potnode.work.errors import (
+    BitcoindError,
+    CallRefused,
+    GarbageReceived,
+    TemplateRefused,
+    WorkError,
+)
 from potnode.work.gbt import BlockTemplate, Transaction, parse, target_of
 from potnode.work.nodes import Node, Nodes, Tip
 from potnode.work.payout import Network
@@ -60,6 +66,11 @@ class _Current:
     mintime: int
     curtime: int
     received: float
+
+    @property
+    def height(self) -> int:
+        """Of the block that is mined."""
+        return self.template.parent.height if self.template.parent else 0
 
 
 class BitcoinSource:
@@ -244,25 +255,35 @@ class BitcoinSource:
             await self._take(node, await node.bitcoind.template())
 
     async def _learn_tip(self, node: Node, best: str) -> None:
-        header = await node.bitcoind.block_header(best)
+        node.tip = await self._tip(node, best)
+        node.refreshed_at = -float("inf")
+
+    @staticmethod
+    async def _tip(node: Node, best: str) -> Tip:
+        try:
+            header = await node.bitcoind.block_header(best)
+        except CallRefused as error:
+            if error.code != NO_SUCH_METHOD:
+                raise
+            return Tip(best)
         if header is None:
             raise GarbageReceived(f"{node.name}: does not know its own best block {best}")
-        tip = Tip(
+        if header.hash != best:
+            raise GarbageReceived(f"{node.name}: gave the header of another block than {best}")
+        return Tip(
             header.hash,
             header.height,
             int(header.bits, 16),
             header.mediantime,
             int(header.chainwork, 16),
         )
-        if tip.hash != best:
-            raise GarbageReceived(f"{node.name}: gave the header of another block than {best}")
-        node.tip = tip
-        node.refreshed_at = -float("inf")
 
     async def _check_forward(self, node: Node) -> None:
         """A tip of less work than the one mined is right only if its bitcoind left the latter."""
         tip, mined = node.tip, self._current.tip if self._current is not None else None
-        if tip is None or mined is None or tip.chainwork >= mined.chainwork:
+        if tip is None or mined is None or tip.chainwork is None or mined.chainwork is None:
+            return
+        if tip.chainwork >= mined.chainwork:
             return
         header = await node.bitcoind.block_header(mined.hash)
         if header is None or header.confirmations >= 0:
@@ -312,16 +333,28 @@ class BitcoinSource:
             # The tip may have moved between the two answers.
             best = await node.bitcoind.best_block_hash()
             if previous != best:
-                known = await node.bitcoind.block_header(previous) is not None
-                what = "is not its tip" if known else "it does not know"
+                what = "is not its tip" if await self._knows(node, previous) else "it does not know"
                 raise TemplateRefused(f"a template builds on {previous}, which {what} ({best})")
             await self._learn_tip(node, best)
         await self._check_forward(node)
         self._check_lag(node)
-        if node.tip is not None and block.height != node.tip.height + 1:
+        if node.tip is None:
+            return
+        if node.tip.height is None:
+            node.tip = dataclasses.replace(node.tip, height=block.height - 1)
+        elif block.height != node.tip.height + 1:
             raise TemplateRefused(
                 f"a template has height {block.height} on a tip of height {node.tip.height}"
             )
+
+    @staticmethod
+    async def _knows(node: Node, hash_: str) -> bool:
+        try:
+            return await node.bitcoind.block_header(hash_) is not None
+        except CallRefused as error:
+            if error.code != NO_SUCH_METHOD:
+                raise
+            return True
 
     # Publishing
 
@@ -333,7 +366,9 @@ class BitcoinSource:
         bits depend on its time. Without transactions no witness commitment is needed (BIP141).
         """
         tip, halving = node.tip, HALVING.get(self._network)
-        if tip is None or halving is None or not self._empty_first:
+        if tip is None or tip.height is None or halving is None or not self._empty_first:
+            return
+        if tip.chainwork is None:
             return
         if not node.proven or not self._nodes.preferred(node):
             return
@@ -362,7 +397,7 @@ class BitcoinSource:
         if old is not None and not new_tip and _same_work(old.template, new.template):
             return
         self.templates += 1
-        self.height = new.tip.height + 1
+        self.height = new.height
         if new_tip:
             self.tips += 1
             self._tip_came()

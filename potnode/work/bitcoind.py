@@ -37,7 +37,7 @@ _NOT_OURS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _IDLE_CONNECTION: Final = 20.0  # bitcoind hangs up after 30 (-rpcservertimeout)
 _WARMING_UP: Final = -28
 _UNKNOWN_BLOCK: Final = -5
-_NO_SUCH_METHOD: Final = -32601
+NO_SUCH_METHOD: Final = -32601
 
 
 class _Error(msgspec.Struct):
@@ -55,9 +55,6 @@ class ChainInfo(msgspec.Struct, frozen=True):
     """Of `getblockchaininfo`. chain: main, test, testnet4, signet or regtest."""
 
     chain: str
-    blocks: int
-    bestblockhash: str
-    initialblockdownload: bool
 
 
 class HeaderInfo(msgspec.Struct, frozen=True):
@@ -203,7 +200,7 @@ class Bitcoind:
         try:
             await self.call("preciousblock", (block_hash,), None)
         except CallRefused as error:
-            if error.code == _NO_SUCH_METHOD:
+            if error.code == NO_SUCH_METHOD:
                 return False
             raise
         return True

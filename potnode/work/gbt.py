@@ -31,23 +31,23 @@ _TIME_LIMIT: Final = 1 << 32
 class _Transaction(msgspec.Struct):
     data: str
     txid: str
-    hash: str
-    depends: list[int]
-    # BIP22 lets a server leave the fee out when it does not know it.
+    # BIP22 lets a server leave out what it does not know; the hash then follows from the data.
+    hash: str | None = None
+    depends: list[int] = []
     fee: int | None = None
 
 
 class _Result(msgspec.Struct):
     version: int
-    rules: list[str]
     previousblockhash: str
     transactions: list[_Transaction]
     coinbasevalue: int
-    target: str
-    mintime: int
     curtime: int
     bits: str
     height: int
+    rules: list[str] = []
+    target: str | None = None
+    mintime: int = 1
     vbrequired: int = 0
     default_witness_commitment: str | None = None
     signet_challenge: str | None = None
@@ -124,7 +124,7 @@ def parse(
     version = _version(raw)
     nbits = int.from_bytes(_hex(raw.bits, "bits", 4), "big")
     target = target_of(nbits)
-    if int.from_bytes(_hex(raw.target, "target", 32), "big") != target:
+    if raw.target is not None and int.from_bytes(_hex(raw.target, "target", 32), "big") != target:
         raise TemplateRefused(f"target {raw.target} is not what bits {raw.bits} say")
     _check_numbers(raw)
     transactions = _transactions(raw.transactions, known or {})
@@ -198,7 +198,10 @@ def _transactions(
 
 
 def _transaction(raw: _Transaction, index: int, known: Mapping[bytes, Transaction]) -> Transaction:
-    wtxid_le = _hex(raw.hash, "hash of a transaction", 32)[::-1]
+    if raw.hash is None:
+        wtxid_le = sha256d(_hex(raw.data, "data of a transaction"))
+    else:
+        wtxid_le = _hex(raw.hash, "hash of a transaction", 32)[::-1]
     txid_le = _hex(raw.txid, "txid", 32)[::-1]
     if any(not 1 <= before <= index for before in raw.depends):
         raise TemplateRefused(f"transaction {index + 1} depends on one that does not precede it")
@@ -217,11 +220,12 @@ def _transaction(raw: _Transaction, index: int, known: Mapping[bytes, Transactio
 
 def _commitment(raw: _Result, transactions: Sequence[Transaction]) -> bytes | None:
     stated = raw.default_witness_commitment
-    if stated is None:
-        if any(transaction.txid_le != transaction.wtxid_le for transaction in transactions):
-            raise TemplateRefused("transactions have witnesses and there is no commitment to them")
+    witnesses = any(transaction.txid_le != transaction.wtxid_le for transaction in transactions)
+    if stated is None and not witnesses:
         return None
     computed = commitment_script([transaction.wtxid_le for transaction in transactions])
+    if stated is None:
+        return computed
     # BIP141 leaves room for more after the commitment; bitcoind uses none of it.
     if _hex(stated, "default_witness_commitment") != computed:
         raise TemplateRefused("default_witness_commitment is not that of the transactions")

@@ -20,13 +20,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """The best block of a bitcoind. hash: as people write it. chainwork: of the chain up to it."""
+    """The best block of a bitcoind. hash: as people write it. chainwork: of the chain up to it.
+
+    What stands in for bitcoind and has no getblockheader tells the hash alone: height is None until
+    a template came, and the rest None or 0.
+    """
 
     hash: str
-    height: int
-    nbits: int
-    mediantime: int
-    chainwork: int
+    height: int | None = None
+    nbits: int = 0
+    mediantime: int = 0
+    chainwork: int | None = None
 
 
 class Node:
@@ -96,12 +100,12 @@ class Nodes:
 
     def ahead_of(self, node: Node) -> Node | None:
         """One that works and whose tip has more work than this one's; None where none has."""
+        mine = _work(node)
+        if mine is None:
+            return None
         for other in self.all:
-            if (
-                other.proven
-                and other.tip is not None
-                and (node.tip is None or other.tip.chainwork > node.tip.chainwork)
-            ):
+            theirs = _work(other)
+            if other.proven and theirs is not None and theirs > mine:
                 return other
         return None
 
@@ -113,3 +117,8 @@ class Nodes:
         """Have all of them asked for their tip now."""
         for node in self.all:
             node.wake.set()
+
+
+def _work(node: Node) -> int | None:
+    """Work of the chain of a bitcoind; None where it cannot be compared, 0 before its first tip."""
+    return 0 if node.tip is None else node.tip.chainwork

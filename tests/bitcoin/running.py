@@ -57,6 +57,15 @@ class Watched:
             and shown(template.prev_hash_le) == bitcoind.tip
         )
 
+    async def mining_on_tip(self, bitcoind: Regtest) -> None:
+        """Until any template on the tip of this bitcoind is mined, one without witnesses too."""
+
+        def follows() -> bool:
+            template = self.source.current(int(time.time()))
+            return template is not None and shown(template.prev_hash_le) == bitcoind.tip
+
+        await until(follows)
+
     async def mining_on(self, bitcoind: Regtest, seconds: float = 10.0) -> None:
         await until(lambda: self.mines_on(bitcoind), seconds)
 

@@ -19,9 +19,8 @@ async def _client(bitcoind: Regtest) -> AsyncIterator[Bitcoind]:
 
 
 async def test_it_knows_its_chain(bitcoind: Regtest, client: Bitcoind) -> None:
-    info = await client.chain_info()
-    assert (info.chain, info.blocks, info.initialblockdownload) == ("regtest", 105, False)
-    assert info.bestblockhash == await client.best_block_hash() == bitcoind.tip
+    assert (await client.chain_info()).chain == "regtest"
+    assert await client.best_block_hash() == bitcoind.tip
     tip = await client.block_header(bitcoind.tip)
     assert tip is not None
     assert (tip.height, tip.confirmations, tip.bits) == (105, 1, "207fffff")

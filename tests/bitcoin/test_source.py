@@ -7,6 +7,7 @@ import dataclasses
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from potnode.work.bitcoind import Bitcoind
 from tests.bitcoin.chain import shown
 from tests.bitcoin.mining import mine_block
 from tests.bitcoin.running import PLAN, until, watching, watching_clients
-from tests.bitcoin.shim import Faults, Regtest
+from tests.bitcoin.shim import Faults, Regtest, RpcError
 
 
 async def test_its_blocks_are_accepted_one_after_another(bitcoind: Regtest) -> None:
@@ -45,6 +46,38 @@ async def test_solo_templates_leave_room_for_the_miners_script(bitcoind: Regtest
         script = bytes.fromhex("0014") + b"\x07" * 20
         assert bitcoind.chain.submit(mine_block(watched.template, script)) is None
         assert b"/solo/" in bitcoind.chain.block_at(106)
+
+
+async def test_a_server_that_can_little_more_than_templates_is_enough(
+    bitcoind: Regtest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but getblockchaininfo, getbestblockhash, getblocktemplate and submitblock."""
+
+    def missing(*_: object) -> None:
+        raise RpcError(-32601, "Method not found")
+
+    def least(template: dict[str, Any]) -> dict[str, Any]:
+        for transaction in template["transactions"]:
+            for key in ("hash", "depends", "fee"):
+                transaction.pop(key, None)
+        left_out = ("longpollid", "mintime", "target", "rules", "default_witness_commitment")
+        return {key: value for key, value in template.items() if key not in left_out}
+
+    monkeypatch.setattr(bitcoind, "_getblockheader", missing)
+    monkeypatch.setattr(bitcoind, "_preciousblock", missing)
+    bitcoind.faults = Faults(methods=frozenset({"getblocktemplate"}), template=least)
+    bitcoind.add_transactions(3)
+    async with watching(bitcoind) as watched:
+        for height in (106, 107, 108):
+            await watched.mining_on_tip(bitcoind)
+            assert watched.source.height == height
+            assert bitcoind.chain.submit(mine_block(watched.template)) is None
+        await watched.healthy()
+        assert watched.news.count(True) >= 3
+        bitcoind.mine()
+        await watched.mining_on_tip(bitcoind)
+        bitcoind.reorganise(2)
+        await watched.mining_on_tip(bitcoind)
 
 
 async def test_a_block_without_transactions_is_mined_until_the_template_comes(
