@@ -211,7 +211,7 @@ class Campaign:
             plan = None if self._recorder.lag >= OUTBOX_LIMIT else self.trainer.plan()
             if plan is None:
                 # The recorder's progress does not wake us, so look again now and then.
-                await _set_within(self._wake, LOOK_SECONDS)
+                await set_within(self._wake, LOOK_SECONDS)
                 continue
             started = self._clock.monotonic()
             closed = await asyncio.to_thread(self.trainer.compute, plan)
@@ -303,7 +303,7 @@ class Campaign:
         look_at = self._clock.monotonic() + self._interval()
         while True:
             await asyncio.sleep(HURRY_SECONDS)
-            await _set_within(self._hurry, max(0.0, look_at - self._clock.monotonic()))
+            await set_within(self._hurry, max(0.0, look_at - self._clock.monotonic()))
             self._hurry.clear()
             now = self._clock.monotonic()
             changed = self._pace.adjust(self.trainer.waiting, now, self._shortest_step())
@@ -339,7 +339,7 @@ class Campaign:
         return 4 * self._refresh_seconds / max(1, self.trainer.params.window)
 
 
-async def _set_within(event: asyncio.Event, seconds: float) -> None:
+async def set_within(event: asyncio.Event, seconds: float) -> None:
     """Wait until the event is set, so many seconds at most."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -1,7 +1,7 @@
 """The pool while there is nothing to train: miners go on earning bitcoin.
 
 Only for nodes whose templates are real blocks. Jobs commit to no work, so their shares are nobody's
-candidates; they are counted, and forgotten. Between two training jobs, or while the EVM chain
+candidates; they are answered, and forgotten. Between two training jobs, or while the EVM chain
 cannot be asked for one, a miner that was sent nothing would leave or hash on a dead block.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -24,8 +23,6 @@ from potnode.work.template import TemplateSource
 from stratum.jobs import Job
 from stratum.server import Answer, MinerView
 from stratum.shares import Share
-
-log = logging.getLogger(__name__)
 
 IDLE_FLOW: Final = 300.0
 """Shares a second of all miners together: each is hashed and answered, no more."""
@@ -54,19 +51,14 @@ class IdlePool:
         self._pace = Pace[int](population=1, flow=IDLE_FLOW)
         self._counter = itertools.count(secrets.randbits(32))
         self._work: JobMaker | None = None
-        self._miners = 0
-        self.shares = 0
 
     def connected(self, miner: MinerView, before: int | None = None) -> None:
         """A miner is here, or the training it was busy with, at bits `before`, is over."""
-        self._miners += 1
         self._pace.join(miner.connection_id, self._terms(miner), self._clock.monotonic(), before)
 
     def disconnected(self, miner: MinerView) -> None:
         """A miner is gone, or there is training for it."""
-        if self._pace.agreed(miner.connection_id) is not None:
-            self._miners -= 1
-            self._pace.leave(miner.connection_id)
+        self._pace.leave(miner.connection_id)
 
     def asked(self, miner: MinerView) -> None:
         """A miner's wishes have changed; followed with its next job."""
@@ -90,7 +82,6 @@ class IdlePool:
         if not isinstance(tag, WorkTag) or tag.commitment is not None:
             answer(FINISHED)  # work of a training job that is not served any more
             return
-        self.shares += 1
         self._pace.share(miner.connection_id, tag.miner.bits, self._clock.monotonic())
         answer(None)
 
@@ -107,7 +98,7 @@ class IdlePool:
         """New work for the miners here, every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(self._refresh_seconds)
-            if self._miners:
+            if len(self._pace):
                 self._pace.adjust(0, self._clock.monotonic())
                 self.refresh()
                 self._broadcast()

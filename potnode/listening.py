@@ -25,7 +25,7 @@ def listeners(settings: StratumSettings) -> list[Listener]:
     Raises:
         ConfigError: a certificate, key or network that is none.
     """
-    hosts = [host.strip() for host in settings.host.split(",")]
+    hosts = _names(settings.host)
     tls, proxies = _tls(settings), _networks(settings)
     found = [Listener(host=hosts, port=settings.port, tls=tls, proxies=proxies)]
     if settings.tls_port is not None:
@@ -37,7 +37,7 @@ def listeners(settings: StratumSettings) -> list[Listener]:
 
 def shown(hosts: str, port: int) -> str:
     """Hosts with commas between, each with the port, as URLs have them: `0.0.0.0:1,[::]:1`."""
-    names = [host.strip() for host in hosts.split(",")]
+    names = _names(hosts)
     return ",".join(f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in names)
 
 
@@ -61,6 +61,10 @@ def rules(settings: StratumSettings) -> PoolRules:
         ),
         stale_grace=settings.stale_grace,
     )
+
+
+def _names(hosts: str) -> list[str]:
+    return [host.strip() for host in hosts.split(",")]
 
 
 def _tls(settings: StratumSettings) -> ssl.SSLContext | None:

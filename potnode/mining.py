@@ -27,7 +27,6 @@ from stratum.server import StratumServer
 
 log = logging.getLogger(__name__)
 
-
 PATIENCE: Final = 60.0
 """Seconds of paused training after which miners make blocks alone: a miner all of whose shares are
 refused goes to another pool."""

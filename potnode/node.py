@@ -9,7 +9,6 @@ A part that fails ends the node with its error; a set `stop` event ends it in or
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -22,7 +21,7 @@ from potnode.access import WritableChain
 from potnode.api.app import create_app
 from potnode.api.server import ApiServer
 from potnode.bitcoin import ParentChain
-from potnode.campaign import Campaign, Progress
+from potnode.campaign import Campaign, Progress, set_within
 from potnode.chain.errors import BadChainData, ChainStorageFull, ChainUnavailable, RpcError
 from potnode.chain.facade import Facade
 from potnode.chain.keys import Key
@@ -271,9 +270,8 @@ class Node:
                 if not said:
                     log.error("training waits, blocks are mined all the same: %s", error)
                     said = True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(IDLE_SECONDS):
-                    await self.stop.wait()
+            await set_within(self.stop, IDLE_SECONDS)
+            if self.stop.is_set():
                 raise _Stopped
 
     async def _serve(self, parts: Parts) -> None:

@@ -112,6 +112,10 @@ class Pace(Generic[K]):
     _miners: dict[K, _Miner] = field(default_factory=dict)
     _step_seconds: float | None = None
 
+    def __len__(self) -> int:
+        """How many miners are here."""
+        return len(self._miners)
+
     def join(self, miner: K, terms: Terms, now: float, bits: int | None = None) -> int:
         """A miner comes; the bits it starts with.
 

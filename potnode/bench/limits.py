@@ -7,6 +7,7 @@ import resource
 from pathlib import Path
 
 from potnode.errors import PotnodeError
+from stratum.listener import raise_file_limit
 
 _SPARE_FILES = 100
 
@@ -14,11 +15,11 @@ _SPARE_FILES = 100
 def allow_files(count: int) -> None:
     """Make room for so many descriptors. Raises PotnodeError where the hard limit is lower."""
     needed = count + _SPARE_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise PotnodeError(f"{needed} open files are needed, the system allows {hard} (ulimit -Hn)")
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    allowed = raise_file_limit(needed)
+    if allowed < needed:
+        raise PotnodeError(
+            f"{needed} open files are needed, the system allows {allowed} (ulimit -Hn)"
+        )
 
 
 def resident_bytes() -> int:
