@@ -86,13 +86,8 @@ def test_the_wheel_says_what_the_source_says(wheel: zipfile.ZipFile) -> None:
     assert message["Version"] == potnode.__version__
     assert message["Requires-Python"] == ">=3.11"
     assert message["License-Expression"] == "MIT"
-    assert set(message.get_all("Provides-Extra", [])) == {
-        "dev",
-        "fleet",
-        "postgres",
-        "ray",
-        "redis",
-    }
+    extras = {"bench", "dev", "fleet", "postgres", "ray", "redis", "sklearn"}
+    assert set(message.get_all("Provides-Extra", [])) == extras
     scripts = wheel.read(f"{folder}/entry_points.txt").decode()
     assert "potnode = potnode.cli:main" in scripts
 
