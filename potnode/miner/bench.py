@@ -8,9 +8,9 @@ import itertools
 import time
 from dataclasses import dataclass
 
+from potnode.machinecode.compiler import native_lanes
 from potnode.miner.crew import Crew
 from potnode.miner.errors import WorkerError
-from potnode.miner.kernel import native_lanes
 
 _READY_SECONDS = 120.0
 

@@ -3,8 +3,7 @@
 Responsible for compiling `potnode.miner.kernel_source` for the CPU it runs on and for `HeaderScan`,
 which finds exactly the nonces that meet a target. Not for where headers come from or who scans.
 
-The code is compiled in memory on first use, in about half a second, by llvmlite (the compiler under
-numba): nothing is kept on disk, so a read-only installation needs no care. ctypes releases the
+The code is compiled in memory on first use, in about half a second. ctypes releases the
 interpreter's lock while it runs.
 """
 
@@ -14,10 +13,9 @@ import ctypes
 import hashlib
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
-import llvmlite.binding as llvm
-
+from potnode.machinecode.compiler import Compiled, native_lanes
+from potnode.machinecode.errors import MachineCodeError
 from potnode.miner.errors import KernelError
 from potnode.miner.kernel_source import prepare, source
 
@@ -34,41 +32,14 @@ _SCAN = ctypes.CFUNCTYPE(
 )
 
 
-def _host_features() -> dict[str, bool]:
-    try:
-        return dict(llvm.get_host_cpu_features())
-    except RuntimeError:  # LLVM has no such report for this architecture: its name alone will do
-        return {}
-
-
 @cache
-def native_lanes() -> int:
-    """Nonces this CPU hashes side by side: as many 32-bit words as its widest register has."""
-    features = _host_features()
-    if features.get("avx512f"):
-        return 16
-    return 8 if features.get("avx2") else 4  # 4: SSE2, NEON and their like
-
-
-@cache
-def _compiled(lanes: int) -> tuple[Any, Callable[..., int]]:
-    """The engine that owns the machine code, and the code as a function."""
+def _compiled(lanes: int) -> tuple[Compiled, Callable[..., int]]:
+    """The owner of the machine code, and the code as a function."""
     try:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        module = llvm.parse_assembly(source(lanes))
-        module.verify()
-        features = ",".join(("+" if on else "-") + name for name, on in _host_features().items())
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
-        )
-        engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
-    except RuntimeError as error:
-        raise KernelError(
-            f"llvmlite could not compile the hashing code for {llvm.get_host_cpu_name()}: {error}"
-        ) from error
-    return engine, _SCAN(engine.get_function_address("scan"))
+        code = Compiled(source(lanes), optimisation=3)
+    except MachineCodeError as error:
+        raise KernelError(f"there is no hashing code for this machine: {error}") from error
+    return code, _SCAN(code.address("scan"))
 
 
 class HeaderScan:

@@ -2,8 +2,6 @@
 
 Responsible for compiling `potnode.sharehash.source` for the CPU it runs on, and for `NativeHasher`,
 which is `stratum.shares.Hasher`. Not for what the hashes are good for.
-
-The code is compiled in memory by llvmlite, as the miner's is; nothing is kept on disk.
 """
 
 from __future__ import annotations
@@ -15,11 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-import llvmlite.binding as llvm
 
 from potnode.errors import PotnodeError
+from potnode.machinecode.compiler import Compiled, host_has_sha, native_lanes
+from potnode.machinecode.errors import MachineCodeError
 from potnode.sharehash.source import HASHED_SIZE, JOB, SHARE_SIZE, source
 from stratum.jobs import IssuedJob
 from stratum.shares import Hasher, HashlibHasher
@@ -37,25 +34,12 @@ class ShareHashError(PotnodeError):
     """No code that hashes shares could be made for this machine."""
 
 
-def _features() -> dict[str, bool]:
-    try:
-        return dict(llvm.get_host_cpu_features())
-    except RuntimeError:  # LLVM has no such report for this architecture: its name alone will do
-        return {}
-
-
-def host_has_sha() -> bool:
-    """Whether this CPU has the SHA extensions of x86."""
-    features = _features()
-    return bool(features.get("sha") and features.get("sse4.1"))
-
-
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """Machine code, and the engine that owns it."""
+    """Machine code, and its owner."""
 
     ways: int
-    engine: Any
+    owner: Compiled
     hash: Callable[..., None]
     begin: Callable[..., None]
 
@@ -65,27 +49,10 @@ def _compiled(ways: int, sha: bool) -> _Code:
     if sys.byteorder != "little":
         raise ShareHashError("the code that hashes shares needs a little-endian CPU")
     try:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        module = llvm.parse_assembly(source(ways, sha=sha))
-        module.verify()
-        features = ",".join(("+" if on else "-") + name for name, on in _features().items())
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=features, opt=2, jit=True
-        )
-        engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
-    except RuntimeError as error:
-        raise ShareHashError(
-            f"llvmlite could not compile the code that hashes shares for "
-            f"{llvm.get_host_cpu_name()}: {error}"
-        ) from error
-    return _Code(
-        ways,
-        engine,
-        _HASH(engine.get_function_address("hash")),
-        _BEGIN(engine.get_function_address("begin")),
-    )
+        code = Compiled(source(ways, sha=sha), optimisation=2)
+    except MachineCodeError as error:
+        raise ShareHashError(f"there is no code that hashes shares: {error}") from error
+    return _Code(ways, code, _HASH(code.address("hash")), _BEGIN(code.address("begin")))
 
 
 class _Prepared:
@@ -114,7 +81,7 @@ class NativeHasher:
         """
         sha = host_has_sha() if sha is None else sha
         if ways is None:
-            ways = (1, 2, 4) if sha else (1, 8) if _features().get("avx2") else (1, 4)
+            ways = (1, 2, 4) if sha else (1, 8) if native_lanes() > 4 else (1, 4)
         self._codes = [_compiled(number, sha) for number in ways]
 
     def hash(self, issued: IssuedJob, shares: Sequence[bytes], version_mask: int) -> bytes:

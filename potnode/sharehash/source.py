@@ -15,7 +15,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from potnode.sharehash.compress import INITIAL, Lines, compress_plain, compress_sha, constant
+from potnode.machinecode.compress import compress_plain, compress_sha
+from potnode.machinecode.lines import Lines, constant
+from potnode.machinecode.sha256 import INITIAL
 
 MAX_WAYS: Final = 16
 MAX_TEXT: Final = 896

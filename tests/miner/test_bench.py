@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from potnode.machinecode.compiler import native_lanes
 from potnode.miner.bench import hash_rate
 from potnode.miner.errors import WorkerError
-from potnode.miner.kernel import native_lanes
 
 
 async def test_measures_what_the_processes_hash() -> None:

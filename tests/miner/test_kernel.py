@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from potnode.machinecode.compiler import native_lanes
 from potnode.miner.errors import KernelError
-from potnode.miner.kernel import NONCES, HeaderScan, native_lanes
+from potnode.miner.kernel import NONCES, HeaderScan
 from potnode.miner.kernel_source import prepare, source
 
 GENESIS = bytes.fromhex(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from potnode.machinecode.compiler import host_has_sha
 from potnode.sharehash import NativeHasher, ShareHashError, fastest_hasher, native
-from potnode.sharehash.native import host_has_sha
 from potnode.sharehash.source import MAX_WAYS
 from stratum.headers import header80, merkle_root, sha256d
 from stratum.jobs import MAX_BRANCH, MAX_COINBASE, VERSION_MASK, IssuedJob, Job

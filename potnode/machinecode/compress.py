@@ -1,74 +1,13 @@
-"""SHA-256's compression function in LLVM IR, for some messages in step, and lines of IR in general.
+"""SHA-256's compression function in LLVM IR, for some messages in step.
 
-Responsible for the one part of hashing that differs between CPUs. What it is applied to is
-`potnode.sharehash.source`'s.
+Responsible for the one part of hashing that differs between CPUs. What it is applied to is up to
+the code that calls it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import count
-
-# FIPS 180-4, section 4.2.2 and 5.3.3
-_K = (
-    0x428A2F98, 0x71374491, 0xB5C0FBCF, 0xE9B5DBA5, 0x3956C25B, 0x59F111F1, 0x923F82A4, 0xAB1C5ED5,
-    0xD807AA98, 0x12835B01, 0x243185BE, 0x550C7DC3, 0x72BE5D74, 0x80DEB1FE, 0x9BDC06A7, 0xC19BF174,
-    0xE49B69C1, 0xEFBE4786, 0x0FC19DC6, 0x240CA1CC, 0x2DE92C6F, 0x4A7484AA, 0x5CB0A9DC, 0x76F988DA,
-    0x983E5152, 0xA831C66D, 0xB00327C8, 0xBF597FC7, 0xC6E00BF3, 0xD5A79147, 0x06CA6351, 0x14292967,
-    0x27B70A85, 0x2E1B2138, 0x4D2C6DFC, 0x53380D13, 0x650A7354, 0x766A0ABB, 0x81C2C92E, 0x92722C85,
-    0xA2BFE8A1, 0xA81A664B, 0xC24B8B70, 0xC76C51A3, 0xD192E819, 0xD6990624, 0xF40E3585, 0x106AA070,
-    0x19A4C116, 0x1E376C08, 0x2748774C, 0x34B0BCB5, 0x391C0CB3, 0x4ED8AA4A, 0x5B9CCA4F, 0x682E6FF3,
-    0x748F82EE, 0x78A5636F, 0x84C87814, 0x8CC70208, 0x90BEFFFA, 0xA4506CEB, 0xBEF9A3F7, 0xC67178F2,
-)  # fmt: skip
-INITIAL = (
-    0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19,
-)  # fmt: skip
-
-
-class Lines:
-    """Instructions in order, and names for their results."""
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self._numbers = count()
-
-    def do(self, instruction: str) -> None:
-        """One without a result."""
-        self.text.append("  " + instruction)
-
-    def let(self, instruction: str) -> str:
-        """One with a result; returns its name."""
-        name = f"%t{next(self._numbers)}"
-        self.do(f"{name} = {instruction}")
-        return name
-
-    def label(self, name: str) -> None:
-        """Begin a block."""
-        self.text.append(f"{name}:")
-
-    def at(self, base: str, offset: int | str) -> str:
-        """The address so many bytes behind another."""
-        return self.let(f"getelementptr i8, ptr {base}, i64 {offset}")
-
-    def load(self, kind: str, base: str, offset: int | str = 0, align: int = 4) -> str:
-        """The value at an address."""
-        return self.let(f"load {kind}, ptr {self.at(base, offset)}, align {align}")
-
-    def store(
-        self, kind: str, value: str, base: str, offset: int | str = 0, align: int = 4
-    ) -> None:
-        """Put a value at an address."""
-        self.do(f"store {kind} {value}, ptr {self.at(base, offset)}, align {align}")
-
-    def swapped(self, kind: str, name: str, value: str) -> str:
-        """The value with the bytes of each word reversed; `name` is the kind in an intrinsic's."""
-        return self.let(f"call {kind} @llvm.bswap.{name}({kind} {value})")
-
-
-def constant(words: Iterable[int]) -> str:
-    """A vector of words as it is written."""
-    return "<" + ", ".join(f"i32 {word}" for word in words) + ">"
-
+from potnode.machinecode.lines import Lines, constant
+from potnode.machinecode.sha256 import K
 
 # Both functions define `void compress(ptr states, ptr words, i64 stride)`: way w has its
 # state of 8 words at states + 32 w and its message of 16 words at words + stride w.
@@ -106,7 +45,7 @@ def compress_sha(ways: int) -> str:
                 )
                 total = lines.let(f"add {four} {partly}, {middle}")
                 schedule.append(_call_sha(lines, "msg2", total, newest))
-            constants = constant(_K[4 * group : 4 * group + 4])
+            constants = constant(K[4 * group : 4 * group + 4])
             keyed = lines.let(f"add {four} {schedule[group]}, {constants}")
             rest = lines.let(
                 f"shufflevector {four} {keyed}, {four} {keyed}, {four} {constant((2, 3, 2, 3))}"
@@ -182,7 +121,7 @@ def compress_plain(ways: int) -> str:
         choice = op("xor", g, op("and", e, op("xor", f, g)))
         sum0 = op("xor", rotated(a, 2), rotated(a, 13), rotated(a, 22))
         majority = op("xor", b, op("and", op("xor", a, b), op("xor", b, c)))
-        first = op("add", words[t], all_of(_K[t]), h, choice, sum1)
+        first = op("add", words[t], all_of(K[t]), h, choice, sum1)
         h, g, f, e, d, c, b, a = (
             g,
             f,
