@@ -186,8 +186,10 @@ class BitcoinSource:
             except WorkError as error:
                 self._lost(node, error)
                 wait = self._backoff.wait(node.failures_in_a_row - 1)
+            # asyncio.wait_for loses a cancellation that comes with the event (CPython before 3.12).
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(node.wake.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await node.wake.wait()
 
     async def _follow(self, node: Node) -> None:
         """Long-poll a bitcoind while its templates are the ones that are mined."""

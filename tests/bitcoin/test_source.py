@@ -155,6 +155,15 @@ async def test_zmq_tells_of_a_new_tip(bitcoind: Regtest) -> None:
         assert time.monotonic() - began < 5
 
 
+async def test_it_stops_at_the_moment_it_is_told_of_a_tip(bitcoind: Regtest) -> None:
+    async with asyncio.timeout(10):
+        async with watching(bitcoind, poll=30) as watched:
+            await watched.mining_on(bitcoind)
+            await asyncio.sleep(0.2)  # it waits for its next look
+            watched.source._nodes.wake()
+        # Cancelled before it could see that: the end of the context waits for it.
+
+
 async def test_a_long_poll_tells_of_a_new_tip(bitcoind: Regtest) -> None:
     async with watching(bitcoind, poll=3.0) as watched:
         await until(lambda: bitcoind.calls["getblocktemplate"] >= 2, seconds=5)
