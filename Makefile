@@ -22,7 +22,7 @@ help:
 	@echo "make check      formatting, lint, types, import rules"
 	@echo "make fmt        format Python and Solidity"
 	@echo "make contracts  compile the contracts into potnode/chain/abi"
-	@echo "make bench      measure miner, engine, chain, audit, store and pool on this machine"
+	@echo "make bench      measure miner, draws, engine, chain, audit, store and pool on this machine"
 	@echo "make fuzz       a million spoiled conversations at a Stratum session"
 	@echo "make clean      remove caches and build output (distclean: .venv and node_modules too)"
 
@@ -54,7 +54,7 @@ contracts: $(DEV) $(FOUNDRY)
 	$(BIN)/python contracts/tools/export-abi
 
 bench: $(RUNTIME)
-	@for name in hash engine job shares stratum; do $(BIN)/potnode bench $$name $(ARGS) || exit 1; done
+	@for name in hash draw engine job shares stratum; do $(BIN)/potnode bench $$name $(ARGS) || exit 1; done
 
 fuzz: $(DEV)
 	$(BIN)/python -m tests.fuzz $(ARGS)

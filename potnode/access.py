@@ -20,6 +20,7 @@ from potnode.chain.rpc import Connection, EmbeddedTransport, HttpTransport, RpcL
 from potnode.chain.sender import Sender, deploy
 from potnode.config import Settings
 from potnode.data.catalog import Catalog
+from potnode.engine.cost import Limits
 from potnode.errors import NodeError, PotnodeError
 from potnode.store.lock import DirectoryLock
 
@@ -57,6 +58,23 @@ def database_url(settings: Settings) -> str:
 def catalog(settings: Settings) -> Catalog:
     """The datasets this process can find."""
     return Catalog(settings.datasets.path)
+
+
+def job_limits(settings: Settings) -> Limits:
+    """The most that a job may cost this node."""
+    jobs = settings.jobs
+    return Limits(jobs.memory_mib << 20, jobs.sample_products, jobs.step_products)
+
+
+def feedback_folder(settings: Settings) -> Path:
+    """Where this node puts the parts of feedback."""
+    return settings.data_dir / "feedback"
+
+
+def feedback_folders(settings: Settings) -> list[Path]:
+    """Where parts of feedback may be: this node's own, and those fetched from another."""
+    fetched = settings.datasets.path
+    return [feedback_folder(settings), *([fetched] if fetched is not None else [])]
 
 
 @dataclass(frozen=True, slots=True)

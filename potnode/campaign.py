@@ -18,10 +18,12 @@ from typing import Protocol
 from potnode.clock import Clock
 from potnode.engine.state import EngineState
 from potnode.errors import JobOver
+from potnode.feedback import Intake
 from potnode.pace import BACKLOG_STEPS, Pace
 from potnode.pool import TrainingPool
 from potnode.recording import RETRY_SECONDS, WAITED_OUT
 from potnode.spec.record import Validation
+from potnode.spec.schedule import shares_before
 from potnode.store.rows import Checkpoint, EntryResult, StepRow
 from potnode.trainer import ClosedStep, Trainer
 
@@ -109,6 +111,13 @@ class Progress:
     accuracy: float | None
     recorder_lag: int
 
+    @property
+    def figures(self) -> str:
+        """The last validation in words."""
+        if self.loss is None or self.accuracy is None:
+            return "no samples held out"
+        return f"loss {self.loss:.4f} bits, accuracy {self.accuracy:.4f}"
+
 
 class Campaign:
     """Trains one job until it is finished or the task is cancelled."""
@@ -124,8 +133,14 @@ class Campaign:
         miners: Miners,
         validation: Validation | None = None,
         refresh_seconds: float = REFRESH_MAX,
+        feedback: Intake | None = None,
     ) -> None:
-        """Args: refresh_seconds: between templates of new steps while ASICs are connected."""
+        """Prepare.
+
+        Args:
+            refresh_seconds: between templates of new steps while ASICs are connected.
+            feedback: of a job of preferences.
+        """
         self.trainer = trainer
         self.pool = pool
         self._pace = pace
@@ -134,6 +149,7 @@ class Campaign:
         self._clock = clock
         self._miners = miners
         self._refresh_seconds = refresh_seconds
+        self._feedback = feedback
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._validation = validation
@@ -141,13 +157,14 @@ class Campaign:
         self._to_expire: list[bytes] = []
         self._waiting_for_disk = False
         self._evaluation_seconds: float | None = None  # of one step, decaying mean
+        self._candidates = 0  # of the last step
         self._step_seconds: float | None = None  # from step to step, decaying mean
         self._last_step_at: float | None = None
 
     def wake(self) -> None:
         """A share came: there may be a step to close, or more shares than can be taken."""
         self._wake.set()
-        if self.trainer.waiting > BACKLOG_STEPS * self.trainer.params.population:
+        if self.trainer.waiting > BACKLOG_STEPS * self._pace.shares:
             self._hurry.set()
 
     def hurry(self) -> None:
@@ -186,12 +203,12 @@ class Campaign:
             job_id=trainer.job_id,
             step=trainer.step,
             step_limit=params.step_limit,
-            shares=trainer.step * params.population + trainer.waiting,
+            shares=shares_before(params, trainer.step) + trainer.waiting,
             waiting=trainer.waiting,
             expired=self._expired,
             refused=dict(self.pool.refused),
             hash_rate=self._pace.hash_rate(),
-            evaluations_per_s=_rate(params.population, self._evaluation_seconds),
+            evaluations_per_s=_rate(self._candidates, self._evaluation_seconds),
             steps_per_s=_rate(1, self._step_seconds),
             loss=seen.loss / held_out / 256 if seen and held_out else None,
             accuracy=seen.hits / held_out if seen and held_out else None,
@@ -199,6 +216,7 @@ class Campaign:
         )
 
     async def _train(self) -> None:
+        await self._take_feedback()
         while not self.trainer.finished:
             refusal = self._recorder.refused(self.trainer.job_id)
             if refusal is not None:
@@ -221,6 +239,14 @@ class Campaign:
             self.trainer.commit(closed)
             self._recorder.wake()
             self._note(closed, computed - started, saving)
+            await self._take_feedback()
+
+    async def _take_feedback(self) -> None:
+        """Between steps: pairs that wait long enough become data of those to come."""
+        if self._feedback is not None:
+            grown = await asyncio.to_thread(self._feedback.freeze, self.trainer.step)
+            if grown is not None:
+                self.trainer.use_feedback(grown)
 
     def _too_early(self) -> float:
         """Seconds until the next step may close."""
@@ -247,8 +273,8 @@ class Campaign:
             hits=closed.validation.hits if closed.validation else None,
         )
         entries = [
-            EntryResult(hash=h, index=i, loss=loss, coefficient=c)
-            for i, (h, loss, c) in enumerate(
+            EntryResult(hash=h, index=i, losses=losses, coefficients=cs)
+            for i, (h, losses, cs) in enumerate(
                 zip(closed.hashes, closed.losses, closed.coefficients, strict=True)
             )
         ]
@@ -281,17 +307,14 @@ class Campaign:
         if self._last_step_at is not None:
             self._step_seconds = _mean(self._step_seconds, now - self._last_step_at)
         self._last_step_at = now
-        self._pace.worked(max(computing + saving, self._recorder.mean_seconds or 0.0))
+        self._candidates = sum(map(len, closed.losses))
+        busy = max(computing + saving, self._recorder.mean_seconds or 0.0)
+        self._pace.worked(busy, max(1, self.trainer.wanted))
         if closed.validation is not None:
             self._validation = closed.validation
             seen = self.progress()
-            log.info(
-                "step %d: loss %.4f bits, accuracy %.4f, root %s",
-                closed.step,
-                seen.loss or 0.0,
-                seen.accuracy or 0.0,
-                closed.record.state_root.hex(),
-            )
+            root = closed.record.state_root.hex()
+            log.info("step %d: %s, root %s", closed.step, seen.figures, root)
 
     async def _refresh(self) -> None:
         """New templates as the steps go on: often enough for the window, seldom enough for ASICs.

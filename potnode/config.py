@@ -166,6 +166,13 @@ class ApiSettings(_Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(5000, ge=0, le=65535, description="TCP port; 0 takes any free one.")
+    token: SecretStr | None = Field(
+        None, description="What writers show as a bearer token; needed beyond loopback."
+    )
+    token_file: Path | None = Field(None, description="File whose first line is the token.")
+    hosts: Names = Field(
+        (), description="Names under which the API may be written to, beside this machine's own."
+    )
 
 
 class ChainSettings(_Section):
@@ -196,7 +203,9 @@ class StoreSettings(_Section):
 class EngineSettings(_Section):
     """Evaluation."""
 
-    device: str = Field("cpu", description="torch device: cpu, cuda, cuda:1.")
+    device: str = Field(
+        "cpu", description="cpu; or a device of torch: cuda, cuda:1, or torch:cpu to compare with."
+    )
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads; none takes all cores."
     )
@@ -213,6 +222,26 @@ class JobSettings(_Section):
 
     from_anyone: bool = Field(
         False, description="Train jobs of any owner that names this operator, not only its own."
+    )
+    memory_mib: int = Field(
+        2048, ge=1, le=1 << 30, description="MiB of memory that a job may take, as estimated."
+    )
+    sample_products: int = Field(
+        50_000_000, ge=1, le=1 << 53, description="Multiplications of one sample, at most."
+    )
+    step_products: int = Field(
+        10**13, ge=1, le=1 << 62, description="Multiplications of a whole step, at most."
+    )
+
+
+class FeedbackSettings(_Section):
+    """Pairs that people add to jobs of preferences."""
+
+    batch: int = Field(
+        32, ge=1, le=1 << 20, description="Pairs that become a part of the data together."
+    )
+    steps: int = Field(
+        20, ge=1, le=1 << 20, description="Steps after which fewer of them do, at the latest."
     )
 
 
@@ -236,6 +265,7 @@ class Settings(_Section):
     engine: EngineSettings = EngineSettings()
     datasets: DatasetSettings = DatasetSettings()
     jobs: JobSettings = JobSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("data_dir", mode="before")
@@ -380,5 +410,5 @@ def _require_known(name: str, source: str) -> None:
 
 def nearest(name: str, known: list[str]) -> str:
     """`; did you mean X?` for the known name most like `name`, or nothing."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""

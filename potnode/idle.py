@@ -48,7 +48,7 @@ class IdlePool:
         self._rules = rules
         self._broadcast = broadcast
         self._refresh_seconds = refresh_seconds
-        self._pace = Pace[int](population=1, flow=IDLE_FLOW)
+        self._pace = Pace[int](shares=1, flow=IDLE_FLOW)
         self._counter = itertools.count(secrets.randbits(32))
         self._work: JobMaker | None = None
 

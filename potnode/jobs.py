@@ -15,17 +15,22 @@ from potnode.chain.rpc import RpcLedger
 from potnode.data import digits
 from potnode.data.dataset import Dataset
 from potnode.engine import state as states
-from potnode.engine.engine import Engine
+from potnode.engine.engine import Engine, check_fit
 from potnode.engine.state import EngineState
 from potnode.errors import NodeError
-from potnode.jobfile import JobFile, Pay, Search
-from potnode.rows import candidate_of
+from potnode.feedback import Intake
+from potnode.jobfile import JobFile, Pay, file_words, preset_job
+from potnode.rows import training_share
 from potnode.spec import work
+from potnode.spec.errors import InvalidJob
+from potnode.spec.feedback import NO_FEEDBACK
 from potnode.spec.hashing import sha256
-from potnode.spec.manifest import Manifest, check_job, check_manifest, encode_manifest
+from potnode.spec.manifest import Manifest, check_manifest
+from potnode.spec.manifest_json import check_job, encode_manifest
 from potnode.spec.params import JobParams
+from potnode.spec.record import decode_record
 from potnode.store.store import Store
-from potnode.trainer import Candidate, Trainer
+from potnode.trainer import Feedback, Trainer, TrainingShare
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +48,48 @@ def draft(
     owner: bytes,
     operator: bytes,
     manifest: Manifest | None = None,
+    imported: bytes | None = None,
 ) -> JobDraft:
-    """A job as a file describes it, with fresh seed and salt. Raises InvalidJob."""
+    """A job as a file describes it, with fresh seed and salt.
+
+    Args:
+        manifest: another than the file's. imported: the file of initial weights that it names.
+
+    Raises:
+        JobFileError: the file doesn't fit the dataset. InvalidJob: the rules forbid it.
+        EngineError: no node could train the model on the dataset.
+    """
+    try:
+        return _draft(file, dataset, owner, operator, manifest, imported)
+    except InvalidJob as error:
+        raise InvalidJob(file_words(str(error))) from error
+
+
+def _draft(
+    file: JobFile,
+    dataset: Dataset,
+    owner: bytes,
+    operator: bytes,
+    manifest: Manifest | None,
+    imported: bytes | None,
+) -> JobDraft:
     manifest = manifest or file.manifest(dataset, secrets.token_bytes(32))
     check_manifest(manifest)  # before its weights are made: a wrong one may ask for gigabytes
+    check_fit(manifest, dataset)  # before it is on the chain, where it could only be closed
     encoded = encode_manifest(manifest)
     search, pay = file.search, file.pay
     params = JobParams(
         owner=owner,
         operator=operator,
         manifest_hash=sha256(encoded),
-        initial_root=states.root(states.initial(manifest)),
+        initial_root=states.root(states.initial(manifest, imported), manifest.weights),
         data_root=dataset.root,
         train_count=dataset.header.train_count,
         held_out_count=dataset.header.held_out_count,
-        population=search.population,
-        batch_size=search.batch_size,
+        population=search.population[1],
+        population_start=search.population[0],
+        candidates_per_share=search.candidates_per_share,
+        batch_size=search.batch_size[1],
         min_bits=search.min_bits,
         window=search.window,
         step_limit=search.steps,
@@ -79,20 +110,10 @@ def digits_draft(operator: bytes, *, steps: int | None = None) -> JobDraft:
 
     Miners are credited 10^15 wei a step of the embedded chain's coin, which has no value.
     """
-    file = JobFile(
-        dataset=digits.NAME,
-        search=Search(
-            population=digits.POPULATION,
-            batch_size=digits.BATCH_SIZE,
-            steps=steps or digits.STEP_LIMIT,
-            validate_every=digits.VALIDATE_EVERY,
-            min_bits=digits.MIN_BITS,
-            window=digits.WINDOW,
-        ),
-        pay=Pay(pot_per_step=10**15),
-    )
-    manifest = digits.digits_manifest(secrets.token_bytes(32))
-    return draft(file, digits.digits(), owner=operator, operator=operator, manifest=manifest)
+    file = preset_job("digits-mlp")
+    search = file.search.model_copy(update={"steps": steps or file.search.steps})
+    file = file.model_copy(update={"search": search, "pay": Pay(pot_per_step=10**15)})
+    return draft(file, digits.digits(), owner=operator, operator=operator)
 
 
 def next_job(
@@ -129,7 +150,7 @@ def check_dataset(job: ChainJob, dataset: Dataset) -> None:
 
 def resume(
     job: ChainJob, recorded: int, engine: Engine, store: Store
-) -> tuple[Trainer[EngineState], Sequence[Candidate]]:
+) -> tuple[Trainer[EngineState], Sequence[TrainingShare]]:
     """A trainer at the job's next step, its waiting shares queued again.
 
     Args:
@@ -150,7 +171,7 @@ def resume(
             "was begun in"
         )
     if checkpoint is None:
-        trainer = Trainer(job.job_id, job.params, engine, next_head=head_after)
+        trainer = Trainer(job.job_id, job.params, engine.manifest, engine, next_head=head_after)
     else:
         state = states.from_bytes(engine.manifest, checkpoint.masters_le + checkpoint.momenta_le)
         if engine.root(state) != checkpoint.state_root:
@@ -161,13 +182,29 @@ def resume(
         trainer = Trainer(
             job.job_id,
             job.params,
+            engine.manifest,
             engine,
             state=state,
             heads=heads,
             counted=counted,
             next_head=head_after,
         )
-    return trainer, trainer.restore(map(candidate_of, store.pending_shares(job.job_id)))
+    return trainer, trainer.restore(map(training_share, store.pending_shares(job.job_id)))
+
+
+def resume_feedback(job: ChainJob, step: int, intake: Intake, store: Store) -> Feedback:
+    """The pairs of a job of preferences that steps from `step` on use, given to its engine.
+
+    Raises:
+        NodeError: the store does not have the pairs its own steps used.
+    """
+    data_root = NO_FEEDBACK
+    if step > 0:
+        step_data = store.step_data(job.job_id, step - 1)
+        if step_data is None:
+            raise NodeError(f"job {job.job_id.hex()}: the database lacks step {step - 1}")
+        data_root = decode_record(step_data, job.params).data_root
+    return intake.resume(data_root)
 
 
 def _past(store: Store, job: ChainJob, closed: int) -> tuple[dict[int, bytes], dict[bytes, int]]:

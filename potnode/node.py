@@ -11,40 +11,40 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import TypeVar
 
 from potnode import access, jobs
 from potnode.access import WritableChain
 from potnode.api.app import create_app
 from potnode.api.server import ApiServer
+from potnode.api.writing import WriteRules, write_rules
 from potnode.bitcoin import ParentChain
 from potnode.campaign import Campaign, Progress, set_within
 from potnode.chain.errors import BadChainData, ChainStorageFull, ChainUnavailable, RpcError
 from potnode.chain.facade import Facade
 from potnode.chain.keys import Key
-from potnode.chain.reader import ChainJob, steps
+from potnode.chain.reader import ChainJob
 from potnode.chain.rpc import RpcLedger
 from potnode.clock import Clock, SystemClock
 from potnode.config import Settings
 from potnode.data.errors import DataError
-from potnode.engine.engine import Engine
+from potnode.engine.engine import check_device
 from potnode.engine.errors import EngineError
 from potnode.errors import JobOver, NodeError
 from potnode.listening import shown
+from potnode.literal.searches import Searches
+from potnode.machinecode.errors import MachineCodeError
 from potnode.mining import Mining
-from potnode.pace import Pace
-from potnode.pool import Reached, TrainingPool
-from potnode.recording import RETRY_SECONDS, WAITED_OUT, Recording
+from potnode.pool import TrainingPool
+from potnode.preparing import prepare, until_stored
+from potnode.recording import Recording
 from potnode.spec.errors import SpecError
-from potnode.spec.manifest import check_job
-from potnode.spec.params import encode_params
-from potnode.spec.record import Validation
 from potnode.store.errors import StoreUnavailable
 from potnode.store.lock import DirectoryLock
-from potnode.store.rows import JobRow, JobStatus
+from potnode.store.rows import JobStatus
 from potnode.store.store import Store
 from stratum.counters import ConnectionStats
 from stratum.errors import LocalProtocolError
@@ -54,9 +54,9 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# Shares a second handed out before the first steps are measured: what two slow cores manage.
-FIRST_FLOW = 300.0
+SEARCHES_FOLDER = "literal"  # in the data directory
 IDLE_SECONDS = 5.0  # between looks for a new job on chain
+MAX_PROBLEM = 500  # characters of why a job can't be trained
 SHOWN_PROBLEMS = 3  # of the jobs that cannot be trained, on /readyz
 STOP_SECONDS = 3.0  # a stopping part that takes longer is left behind
 
@@ -75,6 +75,8 @@ class Parts:
     store: Store
     recording: Recording
     mining: Mining
+    searches: Searches
+    write_rules: WriteRules
     api: ApiServer
 
 
@@ -184,6 +186,16 @@ class Node:
         except LocalProtocolError:
             return None
 
+    @property
+    def searches(self) -> Searches:
+        """Literal searches."""
+        return self.parts.searches
+
+    @property
+    def write_rules(self) -> WriteRules:
+        """Who may write over HTTP."""
+        return self.parts.write_rules
+
     def miners(self) -> Sequence[MinerView]:
         """Connected miners."""
         return self.parts.mining.server.miners()
@@ -229,6 +241,7 @@ class Node:
     @asynccontextmanager
     async def _opened(self, mining: Mining) -> AsyncIterator[Parts]:
         settings = self.settings
+        rules = await asyncio.to_thread(write_rules, settings.api)
         key = await asyncio.to_thread(access.operator_key, settings)
         chain = await self._patiently(lambda: access.open_chain(settings, key))
         try:
@@ -236,8 +249,15 @@ class Node:
             try:
                 confirmations = 0 if chain.embedded else settings.chain.confirmations
                 recording = Recording(chain.ledger, chain.sender, store, self.clock, confirmations)
+                searches = await asyncio.to_thread(
+                    Searches,
+                    settings.data_dir / SEARCHES_FOLDER,
+                    access.catalog(settings),
+                    threads=settings.engine.threads,
+                )
                 api = ApiServer(create_app(self), settings.api.host, settings.api.port)
                 try:
+                    searches.start()
                     yield Parts(
                         settings=settings,
                         key=key,
@@ -245,10 +265,13 @@ class Node:
                         store=store,
                         recording=recording,
                         mining=mining,
+                        searches=searches,
+                        write_rules=rules,
                         api=api,
                     )
                 finally:
                     api.close()
+                    await asyncio.to_thread(searches.close)
             finally:
                 await asyncio.to_thread(store.close)
         finally:
@@ -282,6 +305,7 @@ class Node:
                     group.create_task(parts.recording.run(), name="recording"),
                     group.create_task(self._train_jobs(parts), name="training"),
                 ]
+                group.create_task(self._test_device(), name="device")
                 await parts.api.started()
                 self.ready.set()
                 log.info(
@@ -298,6 +322,14 @@ class Node:
                     service.cancel()
         finally:
             await parts.mining.server.stop()
+
+    async def _test_device(self) -> None:
+        """A machine that computes wrong numbers trains nothing: the node ends with its error.
+
+        Beside all that starts; a job's own model is tested once more before its first step.
+        """
+        engine = self.settings.engine
+        await asyncio.to_thread(check_device, engine.device, engine.threads)
 
     async def _train_jobs(self, parts: Parts) -> None:
         """One job after another, oldest first."""
@@ -322,11 +354,28 @@ class Node:
     async def _prepare(self, parts: Parts, job: ChainJob) -> tuple[Campaign, TrainingPool] | None:
         """What trains a job; None if it cannot be trained here."""
         try:
-            return await self._campaign_for(parts, job)
-        except (SpecError, DataError, EngineError, NodeError) as error:
-            # Jobs come from outside; one that cannot be trained must not keep others from it.
-            log.error("job %s cannot be trained: %s", job.job_id.hex(), error)
-            self._untrainable[job.job_id] = str(error)
+            return await prepare(
+                job,
+                settings=self.settings,
+                clock=self.clock,
+                ledger=parts.chain.ledger,
+                store=parts.store,
+                recording=parts.recording,
+                mining=parts.mining,
+            )
+        except (
+            SpecError,
+            DataError,
+            EngineError,
+            MachineCodeError,
+            NodeError,
+            MemoryError,
+        ) as error:
+            # Jobs come from outside; one that cannot be trained must not keep others from it. Its
+            # manifest's words may be in the message, so it is cut where it is long.
+            reason = shorten(str(error) or "there is not enough memory", MAX_PROBLEM)
+            log.error("job %s cannot be trained: %s", job.job_id.hex(), reason)
+            self._untrainable[job.job_id] = reason
             return None
 
     async def _open_digits(self, parts: Parts) -> ChainJob | None:
@@ -368,87 +417,10 @@ class Node:
             relieving.cancel()
             parts.mining.use(None)
         await parts.recording.drained()
-        await _until_stored(lambda: parts.store.set_job_status(job.job_id, JobStatus.FINISHED))
+        await until_stored(lambda: parts.store.set_job_status(job.job_id, JobStatus.FINISHED))
         self._finished[job.job_id] = campaign.progress()
         self._campaign = None
         self._job_done.set()
-
-    async def _campaign_for(self, parts: Parts, job: ChainJob) -> tuple[Campaign, TrainingPool]:
-        manifest = check_job(job.params, job.manifest)
-        dataset = await asyncio.to_thread(
-            access.catalog(self.settings).by_root, job.params.data_root
-        )
-        jobs.check_dataset(job, dataset)
-        engine_settings = self.settings.engine
-        engine = await asyncio.to_thread(
-            Engine, manifest, dataset, engine_settings.device, engine_settings.threads
-        )
-        row = JobRow(
-            job_id=job.job_id,
-            chain_id=parts.chain.ledger.chain.chain_id,
-            contract=parts.chain.ledger.contract,
-            params=encode_params(job.params),
-            manifest=job.manifest,
-            created_at=self.clock.time_ns(),
-            created_tx=job.tx_hash,
-        )
-        if await asyncio.to_thread(parts.store.job, job.job_id) is None:
-            await _until_stored(lambda: parts.store.add_job(row))
-        recorded = await asyncio.to_thread(steps, parts.chain.ledger, job.job_id)
-        trainer, lost = await asyncio.to_thread(jobs.resume, job, recorded, engine, parts.store)
-        validation = await asyncio.to_thread(
-            _last_validation, parts.store, job.job_id, trainer.step
-        )
-        mining = parts.mining
-        pace = Pace[int](population=job.params.population, flow=FIRST_FLOW)
-        campaign: Campaign
-
-        def on_share() -> None:
-            campaign.wake()
-
-        def hurry() -> None:
-            campaign.hurry()
-
-        pool = TrainingPool(
-            trainer,
-            pace,
-            parts.store,
-            mining.source(job.job_id),
-            self.clock,
-            Reached(on_share, hurry, mining.server.refresh),
-            mining.rules,
-        )
-        campaign = Campaign(
-            trainer,
-            pool,
-            pace,
-            parts.store,
-            parts.recording,
-            self.clock,
-            miners=mining.server,
-            validation=validation,
-            refresh_seconds=self.settings.work.refresh_seconds,
-        )
-        campaign.expire([c.hash for c in lost])
-        log.info(
-            "job %s: %s, step %d of %d, %d shares waiting",
-            job.job_id.hex(),
-            manifest.dataset,
-            trainer.step,
-            job.params.step_limit,
-            trainer.waiting,
-        )
-        return campaign, pool
-
-
-async def _until_stored(change: Callable[[], Future[T]]) -> T:
-    """Make a change to the database, waiting out a full or absent disk."""
-    while True:
-        try:
-            return await asyncio.wrap_future(change())
-        except WAITED_OUT as error:
-            log.error("the database cannot be written: %s", error)
-            await asyncio.sleep(RETRY_SECONDS)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -456,12 +428,3 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return first
-
-
-def _last_validation(store: Store, job_id: bytes, step: int) -> Validation | None:
-    while step > 0:
-        step -= 1
-        view = store.step(job_id, step)
-        if view is not None and view.validation_loss is not None and view.hits is not None:
-            return Validation(view.validation_loss, view.hits)
-    return None

@@ -21,7 +21,7 @@ from stratum.vardiff import Vardiff
 K = TypeVar("K", bound=Hashable)
 
 HEADROOM = 0.8  # of the measured capacity is handed out, so queues drain
-BACKLOG_STEPS = 4  # queued populations from which the flow is cut in proportion
+BACKLOG_STEPS = 4  # queued steps from which the flow is cut in proportion
 MEMORY_SECONDS = 20.0  # time constant of a miner's measured hash rate
 HYSTERESIS = 1.5  # bits fall only if a rate this much higher would still fit
 WISH_SECONDS = 30.0  # between changes of difficulty that a miner asks for
@@ -104,10 +104,11 @@ class Pace(Generic[K]):
     Two wills meet in a miner's bits: vardiff's, so many shares a minute of each, and the node's,
     which must be able to take the shares of all. The higher bits hold.
 
-    population: candidates a step. flow: shares a second until the first steps are measured.
+    shares: of the next step, however many candidates each of them has: a step's time counts their
+    evaluation. flow: shares a second until the first steps are measured.
     """
 
-    population: int
+    shares: int
     flow: float
     _miners: dict[K, _Miner] = field(default_factory=dict)
     _step_seconds: float | None = None
@@ -177,15 +178,20 @@ class Pace(Generic[K]):
         found.hashes += 2.0**bits
         return found.vardiff is not None and found.vardiff.share(bits, now)
 
-    def worked(self, seconds: float) -> None:
-        """One more step took this much busy time of whatever part of the node is slowest at it."""
+    def worked(self, seconds: float, following: int) -> None:
+        """One more step took this much busy time of whatever part of the node is slowest at it.
+
+        Args:
+            following: shares that the next step takes, at least 1.
+        """
+        self.shares = following
         old = self._step_seconds
         self._step_seconds = seconds if old is None else 0.9 * old + 0.1 * seconds
 
     def capacity(self, shortest: float = 0.0) -> float:
         """Shares a second the node can take, as measured, if a step takes `shortest` seconds."""
-        seconds = self.population / self.flow if self._step_seconds is None else self._step_seconds
-        return self.population / max(seconds, shortest, 1e-6)
+        seconds = self.shares / self.flow if self._step_seconds is None else self._step_seconds
+        return self.shares / max(seconds, shortest, 1e-6)
 
     def hash_rate(self) -> float:
         """Hashes a second of all miners, as their shares show them."""
@@ -202,7 +208,7 @@ class Pace(Generic[K]):
             self._measure(miner, now)
             if miner.vardiff:
                 miner.vardiff.look(now)
-        queued = backlog / self.population
+        queued = backlog / self.shares
         flow = self.capacity(shortest) * HEADROOM / max(1.0, queued / BACKLOG_STEPS)
         wanted = {k: m.wanted for k, m in self._miners.items()}
         needed = assign({k: m.rate for k, m in self._miners.items()}, wanted, flow)

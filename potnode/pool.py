@@ -24,7 +24,7 @@ from potnode.rows import share_row
 from potnode.store.errors import StoreError
 from potnode.store.rows import ShareRow
 from potnode.terms import PoolTerms, Terms, terms_for
-from potnode.trainer import Admission, Candidate, Trainer
+from potnode.trainer import Admission, Trainer, TrainingShare
 from potnode.work.address import miner_row
 from potnode.work.jobs import Commitment, JobMaker, WorkTag, extranonce
 from potnode.work.template import TemplateSource
@@ -176,7 +176,7 @@ class TrainingPool:
         ):
             self._refuse(_OTHER_JOB, "other job", answer)
             return
-        candidate = Candidate(
+        ours = TrainingShare(
             hash=share.hash,
             work_step=tag.commitment.step,
             template=tag.row,
@@ -186,11 +186,11 @@ class TrainingPool:
             ntime_le=share.ntime_le,
             nonce_le=share.nonce_le,
         )
-        admission = self._trainer.admit(candidate)
+        admission = self._trainer.admit(ours)
         if admission is not Admission.DUPLICATE:
             # Refused for its age, it was hashed all the same: the miner's rate has to show it.
             now = self._clock.monotonic()
-            if self._pace.share(miner.connection_id, candidate.miner.bits, now):
+            if self._pace.share(miner.connection_id, ours.miner.bits, now):
                 self._reached.hurry()
         if admission is not Admission.ADMITTED:
             self._refuse(_REFUSALS[admission], admission.value, answer)
@@ -200,7 +200,7 @@ class TrainingPool:
         verdict = _OLD_PARENT if self._is_stale(tag) else None
         try:
             row = share_row(
-                candidate,
+                ours,
                 self._trainer.job_id,
                 worker=share.worker,
                 received_at=self._clock.time_ns(),
@@ -208,10 +208,10 @@ class TrainingPool:
             )
             stored = self._store.add_share(row)
         except StoreError as error:
-            self._not_stored(candidate, error, answer)
+            self._not_stored(ours, error, answer)
             return
         stored.add_done_callback(
-            lambda done: self._handover.call(lambda: self._stored(candidate, done, answer, verdict))
+            lambda done: self._handover.call(lambda: self._stored(ours, done, answer, verdict))
         )
 
     # What the node asks.
@@ -263,23 +263,23 @@ class TrainingPool:
 
     def _stored(
         self,
-        candidate: Candidate,
+        ours: TrainingShare,
         done: Future[bool],
         answer: Answer,
         verdict: Reject | None,
     ) -> None:
         error = done.exception()
         if error is not None:
-            self._not_stored(candidate, error, answer)
+            self._not_stored(ours, error, answer)
             return
         if not done.result():
-            self._trainer.forget(candidate.hash)
+            self._trainer.forget(ours.hash)
             self._refuse(_REFUSALS[Admission.DUPLICATE], Admission.DUPLICATE.value, answer)
             return
         if not self._store_works:
             self._store_works = True
             log.info("shares can be stored again")
-        self._trainer.settle(candidate.hash)
+        self._trainer.settle(ours.hash)
         if verdict is None:
             self.acknowledged += 1
             answer(None)
@@ -287,11 +287,11 @@ class TrainingPool:
             self._refuse(verdict, "old parent", answer)
         self._reached.on_share()
 
-    def _not_stored(self, candidate: Candidate, error: BaseException, answer: Answer) -> None:
+    def _not_stored(self, ours: TrainingShare, error: BaseException, answer: Answer) -> None:
         if self._store_works:  # one line for all of them: a full disk may be the log's too
             self._store_works = False
             log.error("shares cannot be stored and are refused: %s", error)
-        self._trainer.forget(candidate.hash)
+        self._trainer.forget(ours.hash)
         self._refuse(_NOT_STORED, "not stored", answer)
 
     def _refuse(self, reject: Reject, reason: str, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""Shares between the trainer and the store: a candidate as a row, and a row as a candidate again.
+"""Shares between the trainer and the store: a share in training as a row, and a row as one again.
 
 The two packages do not know each other; what one writes, a restart has to give back to the other.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from potnode.spec.record import MinerRow, TemplateRow
 from potnode.store.rows import ShareRow, TemplateRecord
-from potnode.trainer import Candidate
+from potnode.trainer import TrainingShare
 
 
 def template_record(template: TemplateRow) -> TemplateRecord:
@@ -22,34 +22,34 @@ def template_record(template: TemplateRow) -> TemplateRecord:
 
 
 def share_row(
-    candidate: Candidate, job_id: bytes, *, worker: str, received_at: int, is_block: bool
+    share: TrainingShare, job_id: bytes, *, worker: str, received_at: int, is_block: bool
 ) -> ShareRow:
-    """An admitted candidate as it is stored.
+    """An admitted share as it is stored.
 
     Args:
         received_at: nanoseconds since 1970 UTC. is_block: its hash met the parent chain's target.
     """
     return ShareRow(
-        hash=candidate.hash,
+        hash=share.hash,
         job_id=job_id,
-        work_step=candidate.work_step,
-        miner=candidate.miner.miner,
+        work_step=share.work_step,
+        miner=share.miner.miner,
         worker=worker,
-        bits=candidate.miner.bits,
-        script=candidate.miner.script,
-        template=template_record(candidate.template),
-        extranonce=candidate.extranonce,
-        version_le=candidate.version_le,
-        ntime_le=candidate.ntime_le,
-        nonce_le=candidate.nonce_le,
+        bits=share.miner.bits,
+        script=share.miner.script,
+        template=template_record(share.template),
+        extranonce=share.extranonce,
+        version_le=share.version_le,
+        ntime_le=share.ntime_le,
+        nonce_le=share.nonce_le,
         received_at=received_at,
         is_block=is_block,
     )
 
 
-def candidate_of(row: ShareRow) -> Candidate:
-    """A stored share as the candidate it was."""
-    return Candidate(
+def training_share(row: ShareRow) -> TrainingShare:
+    """A stored share as the trainer had it."""
+    return TrainingShare(
         hash=row.hash,
         work_step=row.work_step,
         template=TemplateRow(

@@ -13,8 +13,11 @@ from itertools import count
 from typing import Any
 
 from potnode.spec import work
+from potnode.spec.draw import candidate_keys
 from potnode.spec.hashing import be32, be64, sha256
-from potnode.spec.manifest import Linear, Manifest, encode_manifest
+from potnode.spec.layers import Linear
+from potnode.spec.manifest import Classes, Evolution, Manifest, Seeded
+from potnode.spec.manifest_json import encode_manifest
 from potnode.spec.params import JobParams
 from potnode.spec.record import (
     Entry,
@@ -26,6 +29,7 @@ from potnode.spec.record import (
     encode_record,
     entry_header,
 )
+from potnode.spec.schedule import shares_at
 from stratum.server import MinerView
 
 MINER = bytes.fromhex("11" * 20)
@@ -43,19 +47,19 @@ class Job:
 def make_job(owner: bytes, **changes: Any) -> Job:
     """A tiny job (a 4-4-3 network, 4 entries a step, 4 bits) of an owner who is also the operator.
 
-    `changes` replace fields of the parameters; `manifest_hash` always follows from the manifest.
+    `changes` replace fields of the parameters; `manifest_hash` always follows from the manifest,
+    and a population without a start is the same in all steps.
     """
     manifest = encode_manifest(
         Manifest(
             dataset="tiny",
-            layers=(Linear(4, 4, 8, "relu"), Linear(4, 3, 4, "none")),
+            task=Classes(),
+            input=(4,),
+            layers=(Linear(4, 8, "relu"), Linear(3, 4, "none")),
             train=(0, 1, 2, 3),
-            seed=bytes(32),
-            std=(16, 0, 16, 0),
-            perturbation_shift=0,
-            rule="momentum",
-            eta0=80,
-            eta1=10,
+            initial=Seeded(bytes(32), std=(16, 0, 16, 0), mean=(0, 0, 0, 0)),
+            perturbation=(0, 0),
+            strategy=Evolution("momentum", eta0=80, eta1=10, batch_start=8),
         )
     )
     params = JobParams(
@@ -67,6 +71,7 @@ def make_job(owner: bytes, **changes: Any) -> Job:
         train_count=16,
         held_out_count=4,
         population=4,
+        population_start=4,
         batch_size=8,
         min_bits=4,
         window=2,
@@ -75,6 +80,7 @@ def make_job(owner: bytes, **changes: Any) -> Job:
         pot_per_step=1000,
         operator_fee=10,
     )
+    changes = {"population_start": changes.get("population", 4)} | changes
     return Job(replace(params, **changes), manifest)
 
 
@@ -110,27 +116,28 @@ def make_record(
     *,
     miners: Sequence[MinerRow] | None = None,
     templates: Sequence[TemplateRow] | None = None,
-    loss: Callable[[bytes], int] = lambda hash_: int.from_bytes(hash_[:3], "big"),
+    loss: Callable[[bytes], int] = lambda key: int.from_bytes(key[:3], "big"),
     validation: Validation | None = None,
     state_root: bytes | None = None,
 ) -> StepRecord:
-    """Mine `job.population` shares for `step` and put them in canonical order.
+    """Mine the shares of `step` and put them in canonical order.
 
     `heads[s]` is the head before step s, known up to `step`. Entry i is hashed for `miners[i %
     ...]` on `templates[i % ...]` (one of each by default, the template of age 0). `loss` gives a
-    loss for H.
+    candidate's loss by its key.
     """
     miners = miners or [MinerRow(MINER, job.min_bits)]
     templates = templates or [make_template()]
     if validation is None and job.is_validation_step(step):
         validation = Validation(loss=1000 + step, hits=1)
     shares = []
-    for index in range(job.population):
+    for index in range(shares_at(job, step)):
         miner, template = miners[index % len(miners)], templates[index % len(templates)]
         at = step - template.age
         commitment = work.work_id(job_id, at, heads[at])
         hash_, entry = _mine(miner, template, commitment, be32(step) + be32(index))
-        shares.append((hash_, template, miner, replace(entry, loss=loss(hash_))))
+        losses = tuple(map(loss, candidate_keys([hash_], job.candidates_per_share)))
+        shares.append((hash_, template, miner, replace(entry, losses=losses)))
     root = sha256(b"state" + be64(step)) if state_root is None else state_root
     return canonical_order(job_id, step, shares, validation, root)
 
@@ -159,7 +166,7 @@ def _mine(
             version_le=bytes.fromhex("00000020"),
             ntime_le=bytes.fromhex("00105e5f"),
             nonce_le=nonce.to_bytes(4, "little"),
-            loss=0,
+            losses=(),
         )
         if nonce == 0:
             alone = StepRecord(bytes(32), 0, (miner,), (template,), (entry,), None, bytes(32))

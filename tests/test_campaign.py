@@ -19,12 +19,13 @@ from potnode.data.digits import digits
 from potnode.engine.engine import Engine
 from potnode.engine.state import EngineState
 from potnode.errors import JobOver
-from potnode.jobfile import JobFile, Model, Search
+from potnode.jobfile import JobFile, Search
+from potnode.jobmodel import Model
 from potnode.jobs import JobDraft, draft
 from potnode.pace import BACKLOG_STEPS, Pace
 from potnode.pool import PoolRules, Reached, TrainingPool
 from potnode.spec.hashing import sha256
-from potnode.spec.manifest import decode_manifest
+from potnode.spec.manifest_json import decode_manifest
 from potnode.spec.record import Validation
 from potnode.store.errors import StoreBusy, StoreConflict, StoreFull, StoreUnavailable
 from potnode.store.rows import Checkpoint, EntryResult, ShareRow, StepRow
@@ -33,7 +34,7 @@ from potnode.work.standalone import Standalone
 from stratum.jobs import Job
 from tests.builders import miner_view
 from tests.node.harness import eventually
-from tests.test_trainer import JOB, make_candidate
+from tests.test_trainer import JOB, make_share
 
 POPULATION = 4
 _NUMBERS = itertools.count()
@@ -99,7 +100,12 @@ def drafted() -> JobDraft:
         dataset="digits",
         model=Model(hidden=[4]),
         search=Search(
-            population=POPULATION, batch_size=16, steps=6, validate_every=3, min_bits=9, window=8
+            population=(POPULATION, POPULATION),
+            batch_size=(16, 16),
+            steps=6,
+            validate_every=3,
+            min_bits=9,
+            window=8,
         ),
     )
     return draft(file, digits(), owner=bytes(20), operator=bytes(20))
@@ -120,7 +126,7 @@ class World:
 
     def __post_init__(self) -> None:
         clock = SystemClock()
-        self.pace = Pace[int](population=POPULATION, flow=300.0)
+        self.pace = Pace[int](shares=POPULATION, flow=300.0)
         source = Standalone(self.trainer.job_id)
         reached = Reached(self._on_share, self._hurry, self.refreshed.append)
         self.pool = TrainingPool(
@@ -153,14 +159,14 @@ class World:
     def give(self, count: int) -> None:
         """So many shares, on disk already."""
         for _ in range(count):
-            candidate = make_candidate(next(_NUMBERS), self.trainer.step)
-            assert self.trainer.admit(candidate, durable=True) is Admission.ADMITTED
+            share = make_share(next(_NUMBERS), self.trainer.step)
+            assert self.trainer.admit(share, durable=True) is Admission.ADMITTED
         self.campaign.wake()
 
 
 @pytest.fixture
 async def world(drafted: JobDraft, engine: Engine) -> World:
-    return World(Trainer(JOB, drafted.params, engine))
+    return World(Trainer(JOB, drafted.params, engine.manifest, engine))
 
 
 async def test_it_trains_to_the_last_step(world: World) -> None:
@@ -197,6 +203,8 @@ async def test_it_trains_to_the_last_step(world: World) -> None:
 async def test_a_restart_shows_the_last_validation_until_the_next(world: World) -> None:
     seen = world.campaign.progress()
     assert (seen.loss, seen.accuracy) == (3.0, 33 / 297)
+    assert seen.figures == "loss 3.0000 bits, accuracy 0.1111"
+    assert replace(seen, loss=None, accuracy=None).figures == "no samples held out"
     assert (seen.evaluations_per_s, seen.steps_per_s, seen.expired) == (0.0, 0.0, 0)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from potnode.spec.schedule import on_line
 from tests.node.harness import environment
 
 STEPS = 12
@@ -30,7 +31,9 @@ def test_the_demonstration(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert shown["steps"] == STEPS
-    assert shown["shares"] == shown["evaluations"] == STEPS * 64
+    # The digits job's population rises from 32 to 96.
+    assert shown["shares"] == sum(on_line(32, 96, step, STEPS) for step in range(STEPS))
+    assert shown["evaluations"] == shown["shares"]
     assert shown["expired"] == 0
     assert 0 <= shown["accuracy"] <= 1
     assert 0 < shown["first_proof_seconds"] <= shown["seconds"]

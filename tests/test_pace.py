@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potnode.pace import HEADROOM, WISH_SECONDS, Pace, assign
+from potnode.pace import BACKLOG_STEPS, HEADROOM, WISH_SECONDS, Pace, assign
 from potnode.terms import Terms
 from stratum.vardiff import VardiffRules
 
@@ -87,10 +87,10 @@ def test_an_assignment_takes_a_few_passes_however_many_miners_share_the_flow() -
 
 
 def test_a_least_time_of_steps_bounds_the_flow_before_one_is_measured() -> None:
-    pace = Pace[str](population=64, flow=300.0)
+    pace = Pace[str](shares=64, flow=300.0)
     assert pace.capacity() == 300.0
     assert pace.capacity(shortest=2.5) == 64 / 2.5
-    pace.worked(5.0)
+    pace.worked(5.0, 64)
     assert pace.capacity(shortest=2.5) == 64 / 5.0
     pace.join("asic", asic(), 0.0)
     for _ in range(100):
@@ -119,27 +119,38 @@ def _mine(
 
 
 def test_bits_rise_until_the_flow_fits_and_then_stay() -> None:
-    pace = Pace[str](population=64, flow=100.0)
+    pace = Pace[str](shares=64, flow=100.0)
     pace.join("asic", on_cpu(14), 0.0)
     changes = _mine(pace, {"asic": 1e9}, 30)
     assert 1e9 / 2 ** pace.bits("asic") <= 100 * HEADROOM
     assert sum(changes[10:]) == 0
 
 
+def test_the_flow_is_counted_in_shares_of_the_next_step() -> None:
+    pace = Pace[str](shares=2, flow=100.0)
+    for following in (2, 3, 4):
+        pace.worked(2.0, following)
+        assert pace.capacity() == following / 2.0
+    pace.join("asic", on_cpu(14), 0.0)
+    _mine(pace, {"asic": 1e9}, 30)
+    assert 1e9 / 2 ** pace.bits("asic") <= 4 / 2.0 * HEADROOM
+    assert pace.adjust(4 * BACKLOG_STEPS, 31.0) == [], "a queue of four steps is no backlog"
+
+
 def test_bits_fall_again_when_the_node_grows_faster() -> None:
-    pace = Pace[str](population=64, flow=10.0)
+    pace = Pace[str](shares=64, flow=10.0)
     pace.join("miner", on_cpu(14), 0.0)
     _mine(pace, {"miner": 1e9}, 5)
     high = pace.bits("miner")
     for _ in range(200):
-        pace.worked(0.001)
+        pace.worked(0.001, 64)
     pace.adjust(0, 6.0)
     assert pace.capacity() == pytest.approx(64_000, rel=0.01)
     assert pace.bits("miner") == high - 1
 
 
 def test_a_long_queue_cuts_the_flow_and_forbids_lower_bits() -> None:
-    pace = Pace[str](population=64, flow=100.0)
+    pace = Pace[str](shares=64, flow=100.0)
     pace.join("miner", on_cpu(14), 0.0)
     _mine(pace, {"miner": 1e7}, 5)
     calm = pace.bits("miner")
@@ -148,7 +159,7 @@ def test_a_long_queue_cuts_the_flow_and_forbids_lower_bits() -> None:
 
 
 def test_miners_may_leave_at_any_point() -> None:
-    pace = Pace[str](population=64, flow=100.0)
+    pace = Pace[str](shares=64, flow=100.0)
     pace.leave("never came")
     pace.join("a", on_cpu(20), 0.0)
     pace.leave("a")
@@ -158,14 +169,14 @@ def test_miners_may_leave_at_any_point() -> None:
 
 
 def test_an_asic_is_brought_to_its_shares_a_minute_while_the_node_could_take_more() -> None:
-    pace = Pace[str](population=64, flow=10_000.0)
+    pace = Pace[str](shares=64, flow=10_000.0)
     pace.join("s19", asic(), 0.0)
     _mine(pace, {"s19": 110e12}, 120)
     assert 300 <= 110e12 / 2 ** pace.bits("s19") * 60 <= 1200
 
 
 def test_vardiff_never_asks_for_more_shares_than_the_node_can_take() -> None:
-    pace = Pace[str](population=64, flow=20.0)
+    pace = Pace[str](shares=64, flow=20.0)
     names = [f"s19-{number}" for number in range(20)]  # 200 shares a second aimed at
     for name in names:
         pace.join(name, asic(), 0.0)
@@ -175,7 +186,7 @@ def test_vardiff_never_asks_for_more_shares_than_the_node_can_take() -> None:
 
 
 def test_a_flood_of_one_miner_is_urgent() -> None:
-    pace = Pace[str](population=64, flow=10_000.0)
+    pace = Pace[str](shares=64, flow=10_000.0)
     pace.join("s19", asic(start=38), 0.0)
     urgent = [pace.share("s19", 38, number / 400) for number in range(400)]
     assert any(urgent)
@@ -184,7 +195,7 @@ def test_a_flood_of_one_miner_is_urgent() -> None:
 
 
 def test_wishes_are_followed_once_in_a_while() -> None:
-    pace = Pace[str](population=64, flow=10_000.0)
+    pace = Pace[str](shares=64, flow=10_000.0)
     pace.join("miner", asic(start=42), 0.0)
     assert pace.ask("miner", asic(start=50), 1.0) == 42
     assert pace.bits("miner") == 50
@@ -199,7 +210,7 @@ def test_wishes_are_followed_once_in_a_while() -> None:
 
 
 def test_a_minimum_holds_at_once() -> None:
-    pace = Pace[str](population=64, flow=10_000.0)
+    pace = Pace[str](shares=64, flow=10_000.0)
     pace.join("miner", asic(start=42), 0.0)
     pace.ask("miner", asic(start=50), 1.0)
     pace.ask("miner", Terms(52, 52, 255, VardiffRules(shares_per_minute=600), False), 2.0)
@@ -210,14 +221,14 @@ def test_a_minimum_holds_at_once() -> None:
 
 
 def test_bits_stay_below_the_block() -> None:
-    pace = Pace[str](population=64, flow=1.0)
+    pace = Pace[str](shares=64, flow=1.0)
     pace.join("s19", Terms(38, 38, 40, None, False), 0.0)
     _mine(pace, {"s19": 110e12}, 10)
     assert pace.bits("s19") == 40
 
 
 def test_it_knows_whether_an_asic_is_here() -> None:
-    pace = Pace[str](population=64, flow=1.0)
+    pace = Pace[str](shares=64, flow=1.0)
     seen = []
     for change in (
         lambda: pace.join("cpu", on_cpu(14), 0.0),

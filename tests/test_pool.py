@@ -28,7 +28,7 @@ from stratum.jobs import Job
 from stratum.server import MinerView
 from stratum.shares import Share
 from tests.builders import miner_view
-from tests.test_trainer import JOB, SpecEvaluator, make_params
+from tests.test_trainer import JOB, MANIFEST, SpecEvaluator, make_params
 
 BITS = 9
 ASIC_BITS = 42
@@ -76,11 +76,11 @@ class World:
 
     def __post_init__(self) -> None:
         params = replace(make_params(step_limit=2, window=1), min_bits=BITS)
-        self.trainer = Trainer(JOB, params, SpecEvaluator())
+        self.trainer = Trainer(JOB, params, MANIFEST, SpecEvaluator())
         self.pool = self.make(self.trainer)
 
     def make(self, trainer: Trainer[State]) -> TrainingPool:
-        pace = Pace[int](population=4, flow=300.0)
+        pace = Pace[int](shares=4, flow=300.0)
         reached = Reached(self._called, self._hurried, self.sent_jobs.append)
         return TrainingPool(
             trainer, pace, self.store, self.source, self.clock, reached, PoolRules()
@@ -208,7 +208,7 @@ async def test_what_is_not_stored_is_refused_and_may_come_again(
 
 async def test_shares_of_another_training_job_are_refused(world: World) -> None:
     view = world.join()
-    other = Trainer(sha256(b"other"), world.trainer.params, SpecEvaluator())
+    other = Trainer(sha256(b"other"), world.trainer.params, MANIFEST, SpecEvaluator())
     foreign = world.make(other)
     foreign.connected(view)
     job = foreign.job_for(view)
@@ -240,7 +240,7 @@ async def test_the_last_steps_take_no_more_than_they_need(world: World) -> None:
 async def test_a_share_that_comes_too_late_is_told_so_and_still_measured() -> None:
     world = World()
     params = replace(make_params(step_limit=9, window=0), min_bits=BITS)
-    world.trainer = Trainer(JOB, params, SpecEvaluator())
+    world.trainer = Trainer(JOB, params, MANIFEST, SpecEvaluator())
     world.pool = world.make(world.trainer)
     view = world.join()
     job = world.job(view)

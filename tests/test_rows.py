@@ -1,21 +1,21 @@
-"""Rows: what is stored of a share gives back the candidate it was."""
+"""Rows: what is stored of a share gives back the share as it was."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potnode.rows import candidate_of, share_row
+from potnode.rows import share_row, training_share
 from potnode.spec.record import MinerRow, TemplateRow
-from potnode.trainer import Candidate
+from potnode.trainer import TrainingShare
 
 
 def _bytes(size: int) -> st.SearchStrategy[bytes]:
     return st.binary(min_size=size, max_size=size)
 
 
-CANDIDATES = st.builds(
-    Candidate,
+SHARES = st.builds(
+    TrainingShare,
     hash=_bytes(32),
     work_step=st.integers(0, 2**32 - 1),
     template=st.builds(
@@ -35,9 +35,9 @@ CANDIDATES = st.builds(
 )
 
 
-@given(CANDIDATES, st.booleans())
-def test_a_row_gives_the_candidate_back(candidate: Candidate, is_block: bool) -> None:
-    row = share_row(candidate, bytes(32), worker="s9", received_at=7, is_block=is_block)
-    assert candidate_of(row) == candidate
+@given(SHARES, st.booleans())
+def test_a_row_gives_the_share_back(share: TrainingShare, is_block: bool) -> None:
+    row = share_row(share, bytes(32), worker="s9", received_at=7, is_block=is_block)
+    assert training_share(row) == share
     assert (row.job_id, row.worker, row.received_at) == (bytes(32), "s9", 7)
     assert row.is_block is is_block

@@ -8,6 +8,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {IPot, Job, JobParams} from "./interfaces/IPot.sol";
 import {Marker} from "./libraries/Marker.sol";
 import {Record} from "./libraries/Record.sol";
+import {Schedule} from "./libraries/Schedule.sol";
 
 /// @title Pot
 /// @notice The registry of training jobs: see IPot for what it does, checks and assumes.
@@ -16,9 +17,14 @@ contract Pot is IPot, ReentrancyGuardTransient {
 
     /* CONSTANTS */
 
-    /// @dev A step must be recorded and settled by one transaction each, which may take 16,777,216 gas (EIP-7825);
-    /// settling for so many payees takes most of it.
-    uint256 private constant MAX_POPULATION = 512;
+    /// @dev A step must be recorded and settled by one transaction each, which may take 16,777,216 gas (EIP-7825).
+    /// Settling for as many payees as there may be shares takes most of it, and what remains has room for the losses of
+    /// `MANY_CANDIDATES`; a step of more has so many fewer shares that there is room for all.
+    uint256 private constant MAX_SHARES = 512;
+    uint256 private constant MAX_SHARES_OF_MANY = 256;
+    uint256 private constant MANY_CANDIDATES = 4096;
+    uint256 private constant MAX_POPULATION = 16_384;
+    uint256 private constant MAX_CANDIDATES_PER_SHARE = 64;
     uint256 private constant MAX_BATCH_SIZE = 65_536;
 
     /// @dev A step's time and whether it is settled take 64 bits, so four steps share a slot and three records of four
@@ -62,6 +68,8 @@ contract Pot is IPot, ReentrancyGuardTransient {
             owner: params.owner,
             validateEvery: params.validateEvery,
             closed: false,
+            populationStart: params.populationStart,
+            candidatesPerShare: params.candidatesPerShare,
             token: params.token,
             createdAt: uint64(block.timestamp),
             potPerStep: params.potPerStep,
@@ -200,7 +208,11 @@ contract Pot is IPot, ReentrancyGuardTransient {
 
     /// @inheritdoc IPot
     function proofCount(bytes32 job) external view returns (uint256) {
-        return uint256(_jobs[job].steps) * _jobs[job].population;
+        Job storage j = _jobs[job];
+        if (j.steps == 0) return 0;
+        // Both populations are whole shares, so that those of a step are on a line of their own.
+        uint256 candidates = j.candidatesPerShare;
+        return Schedule.sumOnLine(j.populationStart / candidates, j.population / candidates, j.stepLimit, j.steps);
     }
 
     /// @inheritdoc IPot
@@ -223,14 +235,21 @@ contract Pot is IPot, ReentrancyGuardTransient {
 
     function _checkParams(JobParams calldata params) private view {
         require(params.owner == msg.sender, NotOwner(params.owner, msg.sender));
-        require(params.candidatesPerShare == 1, BadCandidatesPerShare(params.candidatesPerShare));
-        require(params.population >= 1 && params.population <= MAX_POPULATION, BadPopulation(params.population));
+        _checkPopulation(params.populationStart, params.population, params.candidatesPerShare);
         require(params.batchSize >= 1 && params.batchSize <= MAX_BATCH_SIZE, BadBatchSize(params.batchSize));
         require(params.trainCount != 0, NoTrainingSamples());
         require(params.stepLimit != 0, NoSteps());
         require(params.validateEvery != 0, BadValidateEvery());
         require(!params.refutable, RefutableNotSupported());
         require(params.bond == 0 && params.demandBond == 0, BondNotSupported());
+    }
+
+    function _checkPopulation(uint256 start, uint256 end, uint256 candidates) private pure {
+        require(candidates >= 1 && candidates <= MAX_CANDIDATES_PER_SHARE, BadCandidatesPerShare(candidates));
+        require(end >= 1 && end <= MAX_POPULATION && end % candidates == 0, BadPopulation(end));
+        require(start >= 1 && start <= end && start % candidates == 0, BadPopulationStart(start));
+        uint256 allowed = end > MANY_CANDIDATES ? MAX_SHARES_OF_MANY : MAX_SHARES;
+        require(end / candidates <= allowed, TooManyShares(end / candidates, allowed));
     }
 
     /// @dev Takes exactly `amount` from the sender.
@@ -245,9 +264,11 @@ contract Pot is IPot, ReentrancyGuardTransient {
     }
 
     function _rules(Job storage j, uint256 step, bool bound) private view returns (Record.Rules memory) {
+        uint256 candidates = j.candidatesPerShare;
         return Record.Rules({
             step: step,
-            population: j.population,
+            shares: Schedule.onLine(j.populationStart, j.population, j.stepLimit, step) / candidates,
+            candidates: candidates,
             minBits: j.minBits,
             window: j.window,
             validation: step % j.validateEvery == 0 || step + 1 == j.stepLimit,

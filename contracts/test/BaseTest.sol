@@ -4,7 +4,7 @@ pragma solidity ^0.8.30;
 import {IPot, JobParams} from "../src/interfaces/IPot.sol";
 import {Builder} from "./utils/Builder.sol";
 import {Reference} from "./utils/Reference.sol";
-import {Entry, Miner, Step, Template} from "./utils/Step.sol";
+import {Miner, Step, Template} from "./utils/Step.sol";
 import {Test} from "./utils/Test.sol";
 
 /// @notice A contract, the people around it, and one job of four candidates a step.
@@ -36,6 +36,7 @@ abstract contract BaseTest is Test {
             trainCount: 1500,
             heldOutCount: 297,
             population: 4,
+            populationStart: 4,
             candidatesPerShare: 1,
             batchSize: 512,
             minBits: 2,
@@ -76,14 +77,17 @@ abstract contract BaseTest is Test {
         }
     }
 
-    /// @notice A step of `population` entries over two miners and, from step 1 on, two templates; not mined yet.
+    /// @notice A step of as many entries as it has shares, over two miners and, from step 1 on, two templates; not mined
+    /// yet.
     function draft(bytes32 job, JobParams memory p, uint32 step) internal pure returns (Step memory s) {
         s.job = job;
         s.step = step;
-        s.miners = new Miner[](p.population == 1 ? 1 : 2);
+        s.entries = Builder.entries(Reference.shares(p, step), p.candidatesPerShare);
+        uint256 two = s.entries.length == 1 ? 1 : 2;
+        s.miners = new Miner[](two);
         s.miners[0] = Miner(address(0x1111), p.minBits, "");
-        if (p.population > 1) s.miners[1] = Miner(address(0x2222), p.minBits + 1, "");
-        s.templates = new Template[](step == 0 || p.population == 1 ? 1 : 2);
+        if (two == 2) s.miners[1] = Miner(address(0x2222), p.minBits + 1, "");
+        s.templates = new Template[](step == 0 ? 1 : two);
         for (uint8 k; k < s.templates.length; ++k) {
             s.templates[k] = Template({
                 age: k,
@@ -94,7 +98,6 @@ abstract contract BaseTest is Test {
                 branch: Builder.branch(k)
             });
         }
-        s.entries = new Entry[](p.population);
         for (uint256 i; i < s.entries.length; ++i) {
             s.entries[i].template = uint8(i % s.templates.length);
             s.entries[i].miner = uint16((i / 2) % s.miners.length);

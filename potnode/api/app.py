@@ -7,12 +7,13 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from potnode import __version__
-from potnode.api import chain, docs, health, jobs, pool, problems, proofs
+from potnode.api import chain, docs, feedback, health, jobs, literal, pool, problems, proofs
 from potnode.api.edge import Edge
 from potnode.api.ports import NodeView
 
 _DESCRIPTION = """\
-Reads a node: jobs, steps, proofs, miners. Nothing here changes anything.
+Reads a node: jobs, steps, proofs, miners. What can be added here is feedback, for a job that learns
+preferences, and literal searches, which run beside the jobs.
 
 A hash is 64 hex digits; a share's hash is in display order, as block hashes are shown. Lists are
 `{"items": [...], "next": cursor or null}`, newest first. Errors are `application/problem+json`.
@@ -49,9 +50,10 @@ def create_app(node: NodeView) -> FastAPI:
     )
     problems.install(app)
     v1 = APIRouter(prefix="/api/v1")
-    for routes in (jobs.routes(node), proofs.routes(node), pool.routes(node), chain.routes(node)):
-        v1.include_router(routes)
+    for part in (jobs, feedback, proofs, pool, chain):
+        v1.include_router(part.routes(node))
     app.include_router(v1)
+    app.include_router(literal.routes(node))
     app.include_router(chain.rpc_routes(node))
     app.include_router(health.routes(node))
     app.include_router(docs.routes())

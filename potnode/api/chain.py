@@ -10,7 +10,8 @@ from eth_utils.address import to_checksum_address
 from fastapi import APIRouter, Request, Response
 from pydantic_core import from_json
 
-from potnode.api.errors import BodyTooLarge, NotFound, WrongMethod
+from potnode.api.body import limited_body
+from potnode.api.errors import NotFound, WrongMethod
 from potnode.api.models import Chain
 from potnode.api.ports import NodeView
 from potnode.api.problems import documented
@@ -79,7 +80,7 @@ def rpc_routes(node: NodeView) -> APIRouter:
     async def rpc(request: Request) -> Response:
         """Read-only JSON-RPC of the embedded chain, for web3, cast and wallets."""
         facade = _facade(node)
-        body = await _limited_body(request)
+        body = await limited_body(request, MAX_BODY)
         answer = await run_sync(_answer, facade, body, limiter=calls)
         if not answer:
             return Response(status_code=204)
@@ -109,16 +110,3 @@ def _answer(facade: Facade, body: bytes) -> bytes:
     except ValueError:
         asked = b""
     return facade.handle(asked)
-
-
-async def _limited_body(request: Request) -> bytes:
-    """The body; BodyTooLarge as soon as it is known to be."""
-    stated = request.headers.get("content-length", "")
-    if stated.isdecimal() and int(stated) > MAX_BODY:
-        raise BodyTooLarge(MAX_BODY)
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise BodyTooLarge(MAX_BODY)
-    return bytes(body)

@@ -18,7 +18,7 @@ from potnode.chain.reader import ChainJob, job_state, list_jobs, read_job
 from potnode.chain.rpc import RpcLedger
 from potnode.engine.export import Model, encode_model
 from potnode.engine.state import from_bytes
-from potnode.spec.manifest import decode_manifest
+from potnode.spec.manifest_json import decode_manifest
 from potnode.spec.params import decode_params
 from potnode.views import describe_job
 

@@ -25,6 +25,7 @@ Word = Annotated[
 ]
 Decimal = Annotated[str, Field(pattern=r"^[0-9]+$", description="A decimal integer.")]
 Count = Annotated[int, Field(ge=0)]
+SearchId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", examples=["5f" * 8])]
 Bits = Annotated[int, Field(ge=0, le=255, description="The difficulty is 2^(bits - 32).")]
 Cursor = Annotated[
     int | None, Field(ge=0, description="`cursor` of the next page; null on the last.")
@@ -44,7 +45,9 @@ class Job(_Model):
     dataset: str | None = Field(description="Null where the manifest breaks the protocol's rules.")
     model: str | None = Field(description="Widths of the layers.", examples=["64-32-10"])
     parameters: Count | None
-    population: Count = Field(description="Proofs in a step.")
+    population: Count = Field(description="Candidates of a step at the job's end.")
+    population_start: Count = Field(description="Candidates of step 0; in between it rises.")
+    candidates_per_share: Count = Field(description="Losses of one proof.")
     batch_size: Count
     min_bits: Bits
     window: Count = Field(description="Steps a share may come late.")
@@ -104,6 +107,13 @@ class Step(_Model):
     block: Count | None
 
 
+class Candidate(_Model):
+    """One of the candidates that a share's hash draws."""
+
+    loss: Count = Field(description="The recorded sum over the step's batch, in 1/256 bit.")
+    coefficient: int = Field(ge=-127, le=127, description="Its weight in the update.")
+
+
 class StepEntry(_Model):
     """A proof in its step's record."""
 
@@ -112,8 +122,9 @@ class StepEntry(_Model):
     miner: Address
     worker: str
     bits: Bits
-    loss: Count
-    coefficient: int = Field(ge=-127, le=127)
+    loss: Count = Field(description="Of its first candidate.")
+    coefficient: int = Field(ge=-127, le=127, description="Of its first candidate.")
+    candidates: list[Candidate]
     is_block: bool = Field(description="As in `Proof`.")
 
 
@@ -139,8 +150,11 @@ class Proof(_Model):
     status: ShareStatus
     step: Count | None = Field(description="The step that counts it.")
     index: Count | None = Field(description="Its place in that step's record.")
-    loss: Count | None = Field(description="Of its candidate, the recorded sum.")
-    coefficient: int | None = Field(ge=-127, le=127, description="Its weight in the update.")
+    loss: Count | None = Field(description="Of its first candidate, the recorded sum.")
+    coefficient: int | None = Field(
+        ge=-127, le=127, description="Of its first candidate, the weight in the update."
+    )
+    candidates: list[Candidate] | None = Field(description="All of them, in their order.")
     transaction: Hex32 | None = Field(description="The one that records the step.")
     block: Count | None
     miner: Address
@@ -192,6 +206,33 @@ class ProofPage(_Model):
     """Proofs, newest first."""
 
     items: list[Proof]
+    next: Cursor
+
+
+class FeedbackAnswer(_Model):
+    """What became of the pairs of a call."""
+
+    accepted: Count = Field(description="Pairs of this call, all of them on disk.")
+    total: Count = Field(description="Pairs the job has now.")
+
+
+class FeedbackPart(_Model):
+    """Pairs that were frozen together: a file of the job's data."""
+
+    first: Count = Field(description="Its first pair; the number the file is asked for by.")
+    count: Count
+    data_root: Hex32 = Field(description="Of a step that uses all pairs up to its end.")
+    frozen_at: datetime
+
+
+class Feedback(_Model):
+    """A job's feedback, and the parts of it that steps may use, newest first."""
+
+    job: Hex32
+    total: Count = Field(description="Pairs that were accepted.")
+    frozen: Count = Field(description="Of these, how many are in parts.")
+    data_root: Hex32 = Field(description="Of a step that uses every part; zero before the first.")
+    items: list[FeedbackPart]
     next: Cursor
 
 
@@ -306,6 +347,101 @@ class Chain(_Model):
     head: Count = Field(description="Number of the newest block.")
     embedded: bool = Field(description="Whether /rpc answers for the chain.")
     abi: list[dict[str, Any]]
+
+
+class SearchAccepted(_Model):
+    """A literal search that was taken on."""
+
+    id: SearchId
+
+
+class SearchRequest(_Model):
+    """What was asked of a literal search, with what it left out."""
+
+    seed: str
+    nonce_range: list[Count] = Field(description="First nonce, and the one after the last.")
+    net: str
+    layer: str | None = Field(description="Null: the one called like the seed, or the first.")
+    dataset: str
+    rounds: Count
+    narrow: Literal["layer", "range"]
+    keep: Count
+    batch: Count
+
+
+class SearchProgress(_Model):
+    """Candidates of all rounds."""
+
+    done: Count
+    total: Count
+
+
+class KeptNonce(_Model):
+    """A candidate, and its mean loss on the round's batch in nats."""
+
+    nonce: Count
+    loss: float
+
+
+class NonceRecord(KeptNonce):
+    """A candidate better than all before it in its round."""
+
+    evaluated: Count = Field(description="Candidates so far, with it.")
+    expected: float = Field(description="Records that so many candidates have on the average.")
+
+
+class SearchLedger(_Model):
+    """The records of a round, beside what chance gives."""
+
+    evaluated: Count
+    records: Count
+    expected: float = Field(description="1 + 1/2 + ... + 1/evaluated: ln N + 0.5772.")
+    items: list[NonceRecord]
+
+
+class HeldOutFigures(_Model):
+    """The net on the held-out samples, with the best of a round."""
+
+    loss: float
+    accuracy: float
+
+
+class SearchRound(_Model):
+    """One round: a layer, a range, and what was found."""
+
+    layer: str
+    nonce_range: list[Count]
+    best: list[KeptNonce]
+    ledger: SearchLedger
+    held_out: HeldOutFigures | None = Field(description="Null until the round is over.")
+
+
+class Search(_Model):
+    """A literal search."""
+
+    id: SearchId
+    status: Literal["queued", "running", "finished", "cancelled", "failed"]
+    created_at: datetime
+    request: SearchRequest
+    progress: SearchProgress
+    seconds: float = Field(description="Spent searching, before restarts too.")
+    hashes_per_s: float
+    best: list[KeptNonce] = Field(description="Of the latest round, best first.")
+    error: str | None = Field(description="Why it failed.")
+
+
+class SearchDetail(Search):
+    """A literal search with its rounds."""
+
+    ledger: SearchLedger | None = Field(description="Of the latest round.")
+    rounds: list[SearchRound]
+
+
+class SearchPage(_Model):
+    """Literal searches, newest first."""
+
+    items: list[Search]
+    next: Cursor
 
 
 class Health(_Model):

@@ -21,6 +21,7 @@ _MAX_CURSOR = 2**63 - 1
 
 JobPath = Annotated[str, Path(pattern=HASH, description="The job's id: 64 hex digits.")]
 StepPath = Annotated[int, Path(ge=0, le=2**32 - 1, description="A step, counted from 0.")]
+PartPath = Annotated[int, Path(ge=0, le=2**31 - 1, description="Its first pair, counted from 0.")]
 SharePath = Annotated[
     str, Path(pattern=HASH, description="A share's hash: 64 hex digits in display order.")
 ]

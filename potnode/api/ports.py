@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from potnode.api.writing import WriteRules
 from potnode.bitcoin import ParentChain
 from potnode.campaign import Progress
 from potnode.chain.facade import Facade
 from potnode.chain.rpc import RpcLedger
+from potnode.literal.searches import Searches
 from potnode.store.store import Store
 from stratum.counters import ConnectionStats
 from stratum.server import Counters, MinerView
@@ -36,6 +38,16 @@ class NodeView(Protocol):
     @property
     def operator(self) -> bytes:
         """The operator's 20-byte address."""
+        ...
+
+    @property
+    def searches(self) -> Searches:
+        """Literal searches."""
+        ...
+
+    @property
+    def write_rules(self) -> WriteRules:
+        """Who may write."""
         ...
 
     @property

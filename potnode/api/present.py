@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from potnode.api.models import Proof, Step, StepEntry, Template, Validation
+from potnode.api.models import Candidate, Proof, Step, StepEntry, Template, Validation
 from potnode.spec.parent import standalone_parent
 from potnode.store.rows import ProofView, StepView, TemplateRecord
 
@@ -51,8 +51,7 @@ def proof_fields(view: ProofView) -> dict[str, object]:
         "status": view.status,
         "step": view.step,
         "index": view.index,
-        "loss": view.loss,
-        "coefficient": view.coefficient,
+        **_evaluation(view),
         "transaction": optional_hex(view.tx_hash),
         "block": view.block_number,
         "miner": address(view.miner),
@@ -69,6 +68,18 @@ def proof_fields(view: ProofView) -> dict[str, object]:
         "parent": parent(view),
         "is_block": view.is_block,
         "received_at": moment(view.received_at),
+    }
+
+
+def _evaluation(view: ProofView) -> dict[str, object]:
+    """What evaluating a share gave; all None before the step that counts it."""
+    if view.losses is None or view.coefficients is None:
+        return {"loss": None, "coefficient": None, "candidates": None}
+    pairs = zip(view.losses, view.coefficients, strict=True)
+    return {
+        "loss": view.losses[0],
+        "coefficient": view.coefficients[0],
+        "candidates": [Candidate(loss=loss, coefficient=c) for loss, c in pairs],
     }
 
 
@@ -134,8 +145,7 @@ def step_entry(view: ProofView) -> StepEntry:
             "miner": address(view.miner),
             "worker": view.worker,
             "bits": view.bits,
-            "loss": view.loss,
-            "coefficient": view.coefficient,
+            **_evaluation(view),
             "is_block": view.is_block,
         }
     )

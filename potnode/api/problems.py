@@ -17,9 +17,16 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from potnode.api.errors import ApiError, WrongMethod
+from potnode.api.errors import ApiError
 from potnode.chain.errors import ChainError, ChainUnavailable, JobUnknown
-from potnode.store.errors import StoreBusy, StoreClosed, StoreError, StoreUnavailable
+from potnode.literal.errors import BadSearch, LiteralError, TooManySearches, UnknownSearch
+from potnode.store.errors import (
+    StoreBusy,
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 
 MEDIA_TYPE = "application/problem+json"
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
@@ -48,10 +55,15 @@ class Problem(BaseModel):
 
 
 _MEANINGS = {
+    401: "Writing needs a bearer token.",
+    403: "This request may not write.",
     404: "There is no such thing here.",
     405: "Another method is needed.",
+    409: "What is asked for does not fit what is there.",
     413: "The body is too long.",
-    422: "A parameter is malformed, out of range or unknown.",
+    415: "The body is of another kind.",
+    422: "A parameter or the body is malformed, out of range or unknown.",
+    429: "No more are taken now.",
     500: "A fault of the node; its log has more.",
     502: "The chain's answer makes no sense.",
     503: "The node, its database or its chain is not available now.",
@@ -93,18 +105,23 @@ def problem_response(
     )
 
 
+def _told(mistake: Any) -> str:
+    """A mistake of pydantic's, but without the names of classes that no client knows."""
+    named = "instance of" in mistake["msg"]
+    return "Input should be an object" if named else mistake["msg"]
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of a request to `app` with a problem."""
 
     @app.exception_handler(ApiError)
     async def refused(_: Request, error: ApiError) -> Response:
-        headers = {"Allow": error.allowed} if isinstance(error, WrongMethod) else None
-        return problem_response(error.status, error.detail, headers=headers)
+        return problem_response(error.status, error.detail, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         mistakes = [
-            Mistake(place=".".join(map(str, each["loc"])), problem=each["msg"])
+            Mistake(place=".".join(map(str, each["loc"])), problem=_told(each))
             for each in error.errors()
         ]
         detail = "; ".join(f"{each.place}: {each.problem}" for each in mistakes)
@@ -128,9 +145,18 @@ def install(app: FastAPI) -> None:
             return problem_response(503, "the chain does not answer now: try again later")
         return problem_response(502, "the chain's answer makes no sense: see the node's log")
 
+    @app.exception_handler(LiteralError)
+    async def search_refused(_: Request, error: LiteralError) -> Response:
+        if isinstance(error, BadSearch):
+            mistake = Mistake(place=f"body.{error.field}", problem=error.problem)
+            return problem_response(422, f"{mistake.place}: {error.problem}", mistakes=[mistake])
+        if isinstance(error, UnknownSearch):
+            return problem_response(404, str(error))
+        return problem_response(429 if isinstance(error, TooManySearches) else 503, str(error))
+
     @app.exception_handler(StoreError)
     async def store_failed(_: Request, error: StoreError) -> Response:
-        if isinstance(error, StoreBusy | StoreClosed | StoreUnavailable):
+        if isinstance(error, StoreBusy | StoreClosed | StoreFull | StoreUnavailable):
             log.warning("a reader of the API met a failing database: %s", error)
             return problem_response(503, "the node's database is not available: try again later")
         log.error("the database failed a reader of the API: %s", error)

@@ -9,12 +9,13 @@ difference in it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
-from potnode.audit.replay import Replay, Rules
+from potnode.audit.replay import Replay, Rules, Truth
 from potnode.audit.report import AuditReport, Finding, History
 from potnode.audit.terms import compare_dataset, compare_kept, read_manifest
 from potnode.audit.witness import Difference, changed_in_creation, changed_in_step
@@ -32,7 +33,15 @@ from potnode.chain.errors import BadChainData, JobUnknown
 from potnode.chain.ports import Ledger, Log
 from potnode.chain.reader import ChainJob, read_job
 from potnode.data.catalog import Catalog
+from potnode.data.errors import MissingPart
+from potnode.data.feedback import read_feedback
+from potnode.data.imported import imported_weights
+from potnode.engine.cost import Limits, cost
 from potnode.engine.engine import Engine
+from potnode.engine.workers import available_cores
+from potnode.spec.errors import SpecError
+from potnode.spec.manifest import Pairs
+from potnode.spec.schedule import shares_before
 
 OnStep = Callable[[int, int], None]
 T = TypeVar("T")
@@ -60,6 +69,8 @@ class Auditor:
         device: str = "cpu",
         threads: int | None = None,
         slow: int = 0,
+        parts: Sequence[Path] = (),
+        limits: Limits | None = None,
         on_step: OnStep | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,12 +78,15 @@ class Auditor:
 
         Args:
             slow: how many steps, evenly spread, the specification recomputes as well as the engine.
+            parts: folders where feedback may be. limits: the most a job may cost here, if any.
         """
         self._ledger = ledger
         self._catalog = catalog
         self._device = device
         self._threads = threads
         self._slow = slow
+        self._parts = tuple(parts)
+        self._limits = limits
         self._on_step = on_step or (lambda _done, _total: None)
         self._monotonic = monotonic
 
@@ -80,8 +94,9 @@ class Auditor:
         """Replay the job as the chain has it now; steps recorded meanwhile are left out.
 
         Raises:
-            JobUnknown, DataError (the dataset is not here), ChainUnavailable, RpcError, EngineError
-                (the device can't be used): no audit could be made.
+            JobUnknown, DataError (dataset, weights or feedback are not here), ChainUnavailable,
+                RpcError, EngineError (the device can't be used, or
+                the job costs more than the limits): no audit could be made.
         """
         started = self._monotonic()
         report = AuditReport(job_id)
@@ -117,12 +132,16 @@ class Auditor:
         if manifest is None:
             return
         report.manifest, report.held_out = job.manifest, params.held_out_count
+        if self._limits is not None:
+            threads = self._threads or available_cores()
+            self._limits.check(cost(manifest, params, threads))
         dataset = self._catalog.by_root(params.data_root)
         findings = list(compare_dataset(params, manifest, dataset))
         report.findings += findings
         if findings:
             return
-        engine = Engine(manifest, dataset, self._device, self._threads)
+        imported = imported_weights(self._catalog, manifest)
+        engine = Engine(manifest, dataset, self._device, self._threads, imported)
         state = engine.initial()
         root = engine.root(state)
         if root != params.initial_root:
@@ -130,7 +149,12 @@ class Auditor:
             report.findings.append(Finding(None, "params.initial_root", problem))
             return
         slow_steps = frozenset(i * kept.steps // self._slow for i in range(self._slow))
-        rules = Rules(job_id, params, engine, dataset, slow_steps)
+        takes_feedback = isinstance(manifest.task, Pairs)
+        folders = self._parts if takes_feedback else ()
+        feedback = read_feedback(job_id, manifest.input_size, folders)
+        if takes_feedback:
+            engine.add_feedback(feedback.pairs)
+        rules = Rules(job_id, params, engine, dataset, slow_steps, feedback, folders)
         self._replay(job, Replay(rules, state, root), kept, block, report)
 
     def _replay(
@@ -145,14 +169,35 @@ class Auditor:
                 if findings:
                     break
                 self._on_step(replay.step, kept.steps)
+        except MissingPart:
+            findings = self._made_up(logs, replay)
+            if not findings:
+                raise
         except BadChainData as error:  # where the next step must stand is something else
             findings = [Finding(replay.step, error.field or "event", str(error))]
         report.findings += findings or _compare_end(replay, kept)
-        report.steps, report.shares = replay.step, replay.step * job.params.population
+        report.steps = replay.step
+        report.shares = shares_before(job.params, replay.step)
         report.spec_steps = replay.spec_steps
         report.state, report.state_root = replay.state, replay.root
         report.validation = replay.validation
         report.parents = replay.parents
+
+    def _made_up(self, logs: Iterator[Log], replay: Replay) -> list[Finding]:
+        """A finding on the next step's data_root if a later one shows that no pairs are missing.
+
+        Counts of pairs never fall, so a later root that is known here bounds those before it.
+        """
+        try:
+            for log in logs:
+                step_data = decode_step_recorded(log, bound=False).step_data
+                pairs = replay.pairs_named(step_data)
+                if pairs:
+                    problem = f"is the root of no number of pairs; a later step uses {pairs}"
+                    return [Finding(replay.step, "data_root", problem)]
+        except (BadChainData, SpecError):
+            return []  # what follows is no history either
+        return []
 
     def _kept(self, job_id: bytes, block: int) -> _Kept:
         def view(name: str, *arguments: object, decode: Callable[[bytes], T]) -> T:
@@ -189,13 +234,19 @@ class Auditor:
         """Differences of one step; if there are none, the replay moves past it."""
         step, head = replay.step, replay.head
         found: list[Difference] = []
+        missing: MissingPart | None = None
         try:
             recorded = decode_step_recorded(log, bound=False)
         except BadChainData as error:
             found.append((error.field or "event", str(error)))
         else:
             new_head = head_after(head, recorded.step_data)
-            truth, findings = replay.check(recorded.step_data)
+            truth: Truth | None = None
+            findings: list[Finding] = []
+            try:
+                truth, findings = replay.check(recorded.step_data)
+            except MissingPart as error:
+                missing = error
             for field, shown, right in (
                 ("job", recorded.job_id.hex(), job.job_id.hex()),
                 ("step", recorded.step, step),
@@ -213,6 +264,8 @@ class Auditor:
         )
         # The place in a record says more than the heads that no longer fit it.
         found = sorted(_once([*changed, *found]), key=lambda each: each[0] in _HEADS)
+        if missing is not None and not found:
+            raise missing
         return [Finding(step, *each) for each in found]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from potnode.audit.errors import AuditError
 from potnode.audit.report import AuditReport
 from potnode.engine.export import Model, encode_model
-from potnode.spec.manifest import decode_manifest
+from potnode.spec.manifest_json import decode_manifest
 
 
 def export_audited(report: AuditReport, path: Path) -> None:

@@ -29,7 +29,7 @@ def record_spans(record: StepRecord) -> Iterator[Span]:
         yield f"templates[{i}].script_at", 2
         yield f"templates[{i}].coinbase", 2 + len(template.coinbase)
         yield f"templates[{i}].branch", 1 + 32 * len(template.branch)
-    for i in range(len(record.entries)):
+    for i, entry in enumerate(record.entries):
         for name, size in (
             ("template", 1),
             ("miner", 2),
@@ -37,7 +37,7 @@ def record_spans(record: StepRecord) -> Iterator[Span]:
             ("version", 4),
             ("ntime", 4),
             ("nonce", 4),
-            ("loss", 5),
+            *((f"losses[{j}]", 5) for j in range(len(entry.losses))),
         ):
             yield f"entries[{i}].{name}", size
     yield "data_root", 32

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from potnode.audit.parents import Parents
 from potnode.audit.report import Finding
 from potnode.audit.slow import recompute
 from potnode.data.dataset import Dataset
+from potnode.data.feedback import NONE, Feedback, missing_part
 from potnode.engine.engine import Engine
 from potnode.engine.state import EngineState
 from potnode.spec import work
+from potnode.spec.draw import candidate_keys
 from potnode.spec.errors import InvalidRecord
+from potnode.spec.feedback import NO_FEEDBACK
 from potnode.spec.hashing import be32
+from potnode.spec.manifest import Pairs
 from potnode.spec.params import JobParams
 from potnode.spec.record import (
     VERSION,
@@ -28,28 +33,39 @@ from potnode.spec.record import (
     entry_header,
     verify_work,
 )
+from potnode.spec.schedule import step_terms
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a job's steps are recomputed with. slow_steps: those the specification does as well."""
+    """What a job's steps are recomputed with.
+
+    slow_steps: those the specification does as well. feedback: all that is known here, which the
+    engine has, too; folders: where more of it belongs.
+    """
 
     job_id: bytes
     params: JobParams
     engine: Engine
     dataset: Dataset
     slow_steps: frozenset[int]
+    feedback: Feedback = NONE
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What follows from a record's shares: H of each, ascending, and the state after the step."""
+    """What follows from a record's shares: H of each, ascending, and the state after the step.
+
+    pairs: how many of the feedback it uses.
+    """
 
     record: StepRecord
     hashes: list[bytes]
     state: EngineState
     root: bytes
     validation: Validation | None
+    pairs: int
 
 
 class Replay:
@@ -68,6 +84,7 @@ class Replay:
         self.validation: Validation | None = None
         self.spec_steps = 0
         self.parents = Parents()
+        self._pairs = 0  # of feedback, in the step before
         self._heads: dict[int, bytes] = {0: work.head_zero(rules.job_id)}
         self._counted: dict[bytes, int] = {}
 
@@ -81,6 +98,9 @@ class Replay:
 
         Returns:
             What follows from its shares (None where they are no shares), and every difference.
+
+        Raises:
+            MissingPart: it names feedback that is not here, or none that ever was.
         """
         rules, step = self._rules, self.step
         for field, at, expected in (
@@ -109,6 +129,15 @@ class Replay:
         differences = [*self._counted_twice(hashes), *differences]
         return truth, [Finding(step, *each) for each in differences]
 
+    def pairs_named(self, step_data: bytes) -> int:
+        """How many pairs of feedback a later record names; 0 where that can't be told.
+
+        Raises:
+            InvalidRecord: it is no record.
+        """
+        record = decode_record(step_data, self._rules.params)
+        return self._rules.feedback.count_of(record.data_root) or 0
+
     def advance(self, truth: Truth, head: bytes) -> None:
         """Move past a step that is right; `head` is the head after it."""
         self._counted.update(dict.fromkeys(truth.hashes, self.step))
@@ -116,6 +145,7 @@ class Replay:
         self.step += 1
         self.state, self.root = truth.state, truth.root
         self.validation = truth.validation or self.validation
+        self._pairs = truth.pairs
         self._heads[self.step] = head
         # A share counts within `window` steps of the one it commits to, so neither heads nor shares
         # of steps before `oldest` can matter again.
@@ -141,15 +171,20 @@ class Replay:
         """What the shares lead to, and every number of the record that is another."""
         rules, engine, step = self._rules, self._rules.engine, self.step
         commitment = self._work_of_age(0)
-        batch = engine.batch(commitment, rules.params.batch_size)
-        losses = engine.losses(self.state, hashes, batch)
-        state, _ = engine.advance(self.state, hashes, losses, step, rules.params.step_limit)
+        terms = step_terms(engine.manifest, rules.params, step)
+        candidates = rules.params.candidates_per_share
+        keys = candidate_keys(hashes, candidates)
+        pairs, differences = self._pairs_of(record)
+        batch = engine.batch(commitment, terms.batch_size, pairs)
+        losses = engine.losses(self.state, keys, batch, terms)
+        state, _ = engine.advance(self.state, keys, losses, commitment, terms, pairs)
         figures = engine.validate(state) if record.validation is not None else None
         root = engine.root(state)
 
         compared: list[tuple[str, object, object]] = [
-            (f"entries[{i}].loss", entry.loss, loss)
-            for i, (entry, loss) in enumerate(zip(record.entries, losses, strict=True))
+            (f"entries[{i}].losses[{j}]", loss, losses[candidates * i + j])
+            for i, entry in enumerate(record.entries)
+            for j, loss in enumerate(entry.losses)
         ]
         if record.validation is not None and figures is not None:
             compared += [
@@ -157,7 +192,7 @@ class Replay:
                 ("validation.hits", record.validation.hits, figures.hits),
             ]
         compared.append(("state_root", record.state_root.hex(), root.hex()))
-        differences = [
+        differences += [
             (field, f"recorded {recorded}, recomputed {recomputed}")
             for field, recorded, recomputed in compared
             if recorded != recomputed
@@ -169,9 +204,11 @@ class Replay:
                 rules.dataset,
                 rules.params,
                 self.state.to_spec(),
-                hashes,
+                keys,
                 work=commitment,
-                step=step,
+                terms=terms,
+                feedback=rules.feedback,
+                pairs=pairs,
             )
             names = ("losses", "validation", "state root")
             computed = (losses, figures, root)
@@ -181,7 +218,23 @@ class Replay:
                     f"this machine's engine and the specification disagree: {', '.join(wrong)}"
                 )
                 differences.append(("engine", problem))
-        return Truth(record, hashes, state, root, figures), differences
+        return Truth(record, hashes, state, root, figures, pairs), differences
+
+    def _pairs_of(self, record: StepRecord) -> tuple[int, list[tuple[str, str]]]:
+        """How many pairs of feedback a record says its step uses, and what is wrong with that."""
+        rules, data_root = self._rules, record.data_root
+        if not isinstance(rules.engine.manifest.task, Pairs):
+            if data_root == NO_FEEDBACK:
+                return 0, []
+            problem = f"recorded {data_root.hex()}, must be zero: only preferences have feedback"
+            return 0, [("data_root", problem)]
+        pairs = rules.feedback.count_of(data_root)
+        if pairs is None:
+            raise missing_part(rules.job_id, len(rules.feedback), rules.folders)
+        if pairs < self._pairs:
+            problem = f"is that of {pairs} pairs, the step before used {self._pairs}"
+            return pairs, [("data_root", problem)]
+        return pairs, []
 
 
 def _rows_without_work(record: StepRecord, work_of_age: Callable[[int], bytes]) -> Iterator[str]:

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from potnode.data.dataset import Dataset
-from potnode.spec import state as spec_state
-from potnode.spec.draw import candidate_key, draw
+from potnode.data.feedback import Feedback
+from potnode.spec.dataset import Sample
+from potnode.spec.draw import draw
 from potnode.spec.evaluate import candidate_loss, validation
+from potnode.spec.feedback import sample_at
 from potnode.spec.manifest import Manifest
 from potnode.spec.network import forward_weights
 from potnode.spec.params import JobParams
 from potnode.spec.record import Validation
+from potnode.spec.schedule import StepTerms
 from potnode.spec.search import batch_indices
-from potnode.spec.state import State
+from potnode.spec.state import State, state_root
+from potnode.spec.step import advance
 
 
 def recompute(
@@ -24,32 +28,42 @@ def recompute(
     dataset: Dataset,
     params: JobParams,
     state: State,
-    hashes: Sequence[bytes],
+    keys: Sequence[bytes],
     *,
     work: bytes,
-    step: int,
+    terms: StepTerms,
+    feedback: Feedback,
+    pairs: int,
 ) -> tuple[list[int], Validation | None, bytes]:
     """Losses of a step's candidates, its validation if it has one, and the state root after it.
 
     Args:
-        state: before the step. hashes: H of its shares, ascending. work: its commitment.
+        state: before the step. keys: of its candidates, by ascending H. work: its commitment.
+        pairs: how many of the feedback it uses.
     """
-    weights = forward_weights(state.masters)
-    batch = batch_indices(work, params.train_count, params.batch_size)
-    samples = [_sample(dataset, i) for i in batch]
+
+    def sample(index: int) -> Sample:
+        return sample_at(index, params.train_count, dataset.sample, feedback.sample)
+
+    weights = forward_weights(state.masters, manifest.weights)
+    batch = batch_indices(work, params.train_count + pairs, terms.batch_size)
+    samples = [sample(i) for i in batch]
     losses = [
-        candidate_loss(manifest, weights, samples, draw(manifest, candidate_key(hash_, 0)))
-        for hash_ in hashes
+        candidate_loss(manifest, weights, samples, draw(manifest, key), terms.shift) for key in keys
     ]
-    after = spec_state.step(
-        manifest, state, list(hashes), losses, number=step, step_limit=params.step_limit
+    after, _ = advance(
+        manifest,
+        state,
+        keys,
+        losses,
+        terms,
+        work,
+        train_count=params.train_count + pairs,
+        sample=sample,
     )
     figures = None
-    if params.is_validation_step(step):
-        held_out = (_sample(dataset, i) for i in range(params.train_count, dataset.header.count))
-        figures = Validation(*validation(manifest, forward_weights(after.masters), held_out))
-    return losses, figures, spec_state.state_root(after)
-
-
-def _sample(dataset: Dataset, index: int) -> tuple[list[int], int]:
-    return dataset.inputs[index].tolist(), int(dataset.targets[index])
+    if params.is_validation_step(terms.step):
+        held_out = (dataset.sample(i) for i in range(params.train_count, dataset.header.count))
+        trained = forward_weights(after.masters, manifest.weights)
+        figures = Validation(*validation(manifest, trained, held_out))
+    return losses, figures, state_root(after, manifest.weights)

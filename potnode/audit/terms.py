@@ -11,7 +11,8 @@ from potnode.audit.report import Finding
 from potnode.chain.contract import JobState
 from potnode.data.dataset import Dataset
 from potnode.spec.errors import InvalidJob
-from potnode.spec.manifest import Manifest, check_job
+from potnode.spec.manifest import Classes, Manifest, NextByte, Pairs, Task, Values
+from potnode.spec.manifest_json import check_job
 from potnode.spec.params import JobParams, check_params
 
 # What the contract keeps of the params, under the same names.
@@ -19,6 +20,8 @@ _KEPT = (
     "owner",
     "operator",
     "population",
+    "population_start",
+    "candidates_per_share",
     "min_bits",
     "window",
     "step_limit",
@@ -29,6 +32,14 @@ _KEPT = (
     "challenge_window",
     "stall_timeout",
 )
+
+
+_KINDS: dict[type[Task], str] = {
+    Classes: "classes",
+    NextByte: "bytes",
+    Values: "values",
+    Pairs: "pairs",
+}
 
 
 def compare_kept(kept: JobState, params: JobParams) -> Iterator[Finding]:
@@ -54,17 +65,22 @@ def read_manifest(params: JobParams, manifest: bytes) -> tuple[Manifest | None, 
 
 
 def compare_dataset(params: JobParams, manifest: Manifest, dataset: Dataset) -> Iterator[Finding]:
-    """Counts and shape of the dataset must be those of params and model (section 1)."""
-    header = dataset.header
+    """Counts, kind and shape of the dataset must be those of params and model (section 1)."""
+    header, kind = dataset.header, _KINDS[type(manifest.task)]
+    if header.kind != kind:
+        yield Finding(None, "manifest.task", f"is {kind}, the dataset is of kind {header.kind}")
+        return
     for field, stated, found in (
         ("params.train_count", params.train_count, header.train_count),
         ("params.held_out_count", params.held_out_count, header.held_out_count),
-        ("manifest.model[0].in", manifest.layers[0].inputs, header.input_size),
+        ("manifest.input", manifest.input_size, header.input_size),
     ):
         if stated != found:
             yield Finding(None, field, f"is {stated}, the dataset has {found}")
-    if header.classes > manifest.classes:
-        problem = f"tells {manifest.classes} classes apart, the dataset has {header.classes}"
+    # A model may tell more classes apart than there are.
+    fits = header.outputs == manifest.outputs
+    if not fits and not (kind == "classes" and header.outputs < manifest.outputs):
+        problem = f"has {manifest.outputs} outputs, the dataset {header.outputs}"
         yield Finding(None, "manifest.model", problem)
 
 

@@ -1,7 +1,7 @@
 """How well the digits job learns, over many seeds: its steps without the mining.
 
-A candidate's direction follows from its share's hash alone, and hashes are uniform whether mined or
-not, so random 32-byte strings stand for shares here: the same engine, rules and settings.
+A candidate's direction follows from its key alone, and keys are uniform whether their shares were
+mined or not, so random 32-byte strings stand for them here: the same engine, rules and settings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from potnode.data import digits
 from potnode.engine.engine import Engine
+from potnode.jobs import digits_draft
 from potnode.spec.hashing import sha256
+from potnode.spec.manifest_json import decode_manifest
+from potnode.spec.schedule import step_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +28,27 @@ class Run:
 
 
 def accuracy_runs(
-    runs: int, *, steps: int = digits.STEP_LIMIT, on_run: Callable[[int, Run], None]
+    runs: int, *, steps: int | None = None, on_run: Callable[[int, Run], None]
 ) -> list[Run]:
-    """Train the digits job `runs` times from fresh seeds; on_run(number, run) after each."""
+    """Train the digits job `runs` times from fresh seeds; on_run(number, run) after each.
+
+    Args:
+        steps: of the job; its own number of them by default.
+    """
     dataset = digits.digits()
     results = []
     for number in range(runs):
-        engine = Engine(digits.digits_manifest(secrets.token_bytes(32)), dataset)
+        draft = digits_draft(bytes(20), steps=steps)
+        engine = Engine(decode_manifest(draft.manifest), dataset)
         state, seen = engine.initial(), []
-        for step in range(steps):
+        limit, every = draft.params.step_limit, draft.params.validate_every
+        for step in range(limit):
             work = secrets.token_bytes(32)
-            hashes = sorted(sha256(work + i.to_bytes(2, "big")) for i in range(digits.POPULATION))
-            losses = engine.losses(state, hashes, engine.batch(work, digits.BATCH_SIZE))
-            state, _ = engine.advance(state, hashes, losses, step, steps)
-            if step == steps - 1 or (step >= steps * 3 // 4 and step % digits.VALIDATE_EVERY == 0):
+            keys = [sha256(work + i.to_bytes(2, "big")) for i in range(draft.params.population)]
+            terms = step_terms(engine.manifest, draft.params, step)
+            losses = engine.losses(state, keys, engine.batch(work, terms.batch_size), terms)
+            state, _ = engine.advance(state, keys, losses, work, terms)
+            if step == limit - 1 or (step >= limit * 3 // 4 and step % every == 0):
                 seen.append(engine.validate(state).hits / dataset.header.held_out_count)
         results.append(Run(seen[-1], min(seen)))
         on_run(number, results[-1])

@@ -28,9 +28,9 @@ from potnode.errors import PotnodeError
 from potnode.jobs import digits_draft
 from potnode.spec import work
 from potnode.spec.hashing import be32
-from potnode.spec.manifest import decode_manifest
+from potnode.spec.manifest_json import decode_manifest
 from potnode.spec.record import MinerRow
-from potnode.trainer import Candidate, Trainer
+from potnode.trainer import Trainer, TrainingShare
 from potnode.work.jobs import Commitment, JobMaker, WorkTag, extranonce
 from potnode.work.standalone import Standalone
 from potnode.work.template import Template
@@ -80,19 +80,21 @@ def _measure(ledger: RpcLedger, sender: Sender, key: Key, steps: int) -> JobFigu
     draft = digits_draft(key.address, steps=steps)
     params = replace(draft.params, min_bits=MIN_BITS)
     identity = create_job(ledger, sender, params, draft.manifest)
-    engine = Engine(decode_manifest(draft.manifest), digits())
-    trainer = Trainer(identity, params, engine, next_head=head_after)
+    manifest = decode_manifest(draft.manifest)
+    engine = Engine(manifest, digits())
+    trainer = Trainer(identity, params, manifest, engine, next_head=head_after)
     computing = recording = 0.0
-    gas = 0
+    gas = candidates = 0
     for _ in range(steps):
-        for candidate in itertools.islice(shares(trainer, key.address), params.population):
-            trainer.admit(candidate, durable=True)
+        for share in itertools.islice(shares(trainer, key.address), trainer.wanted):
+            trainer.admit(share, durable=True)
         plan = trainer.plan()
         if plan is None:
             raise PotnodeError("the shares of the measurement were not admitted")
         started = time.perf_counter()
         closed = trainer.compute(plan)
         trainer.commit(closed)
+        candidates += len(closed.hashes) * params.candidates_per_share
         computing += time.perf_counter() - started
         started = time.perf_counter()
         receipt = sender.execute(
@@ -115,11 +117,11 @@ def _measure(ledger: RpcLedger, sender: Sender, key: Key, steps: int) -> JobFigu
         record_gas=gas,
         transfers_per_s=TRANSFERS / transferring,
         audit_s=report.seconds / steps,
-        evaluations_per_s=params.population * steps / computing,
+        evaluations_per_s=candidates / computing,
     )
 
 
-def shares(trainer: Trainer[Any], miner: bytes) -> Iterator[Candidate]:
+def shares(trainer: Trainer[Any], miner: bytes) -> Iterator[TrainingShare]:
     """Valid shares of the trainer's present step at MIN_BITS, mined here, without end."""
     template = Standalone(trainer.job_id).current(int(time.time()))
     commitment = Commitment(trainer.job_id, trainer.step, trainer.head, trainer.work())
@@ -132,7 +134,7 @@ def shares(trainer: Trainer[Any], miner: bytes) -> Iterator[Candidate]:
         yield _solve(template, job.coinb1, job.coinb2, job.tag)
 
 
-def _solve(template: Template, coinb1: bytes, coinb2: bytes, tag: object) -> Candidate:
+def _solve(template: Template, coinb1: bytes, coinb2: bytes, tag: object) -> TrainingShare:
     if not isinstance(tag, WorkTag) or tag.commitment is None:
         raise TypeError("a job of this node carries a WorkTag with its commitment")
     root = merkle_root(sha256d(coinb1 + bytes(12) + coinb2), template.branch)
@@ -151,7 +153,7 @@ def _solve(template: Template, coinb1: bytes, coinb2: bytes, tag: object) -> Can
             )
         )
         if work.meets(hash_, tag.miner.bits):
-            return Candidate(
+            return TrainingShare(
                 hash=hash_,
                 work_step=tag.commitment.step,
                 template=tag.row,

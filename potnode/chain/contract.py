@@ -85,6 +85,8 @@ class JobState:
     owner: bytes
     validate_every: int
     closed: bool
+    population_start: int
+    candidates_per_share: int
     token: bytes
     created_at: int
     pot_per_step: int

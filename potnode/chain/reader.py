@@ -196,7 +196,7 @@ def state_root(ledger: Ledger, job_id: bytes) -> bytes:
 
 
 def proof_count(ledger: Ledger, job_id: bytes) -> int:
-    """Number of recorded training proofs: steps times population."""
+    """Number of recorded training proofs: one for each share of each recorded step."""
     return int(_view(ledger, "proofCount", job_id))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from potnode import __version__
-from potnode.cli import bench, jobs, keep, mine, run
+from potnode.cli import bench, datasets, jobs, keep, mine, run
 from potnode.cli.options import AsJson, show
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 for module in (run, mine, jobs, keep):
     app.add_typer(module.commands)
+app.add_typer(datasets.commands, name="dataset")
 app.add_typer(bench.commands, name="bench", help="Measure this machine.")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from potnode.cli.options import AsJson, show
+from potnode.cli.options import AsJson, ConfigFile, settings, show
 
 commands = typer.Typer(no_args_is_help=True)
 
@@ -17,27 +18,34 @@ Seconds = Annotated[float, typer.Option(min=0.1, help="How long to measure, each
 
 @commands.command()
 def engine(seconds: Seconds = 5.0, device: str = "cpu", as_json: AsJson = False) -> None:
-    """Exact candidate evaluations a second."""
-    from potnode.engine.bench import SHAPES, evaluations_per_second
+    """Exact candidate evaluations a second, and those of other trainers on the first shape."""
+    from dataclasses import asdict
 
-    runs = []
-    for shape in SHAPES:
-        rate = evaluations_per_second(shape.sizes, shape.population, shape.batch, device, seconds)
-        runs.append(
-            {
-                "shape": str(shape),
-                "population": shape.population,
-                "batch": shape.batch,
-                "device": device,
-                "evaluations_per_s": round(rate),
-            }
+    from potnode.bench.peers import peers, sizes
+    from potnode.engine.bench import SHAPES, measure
+
+    runs = [measure(shape, device, seconds) for shape in SHAPES]
+    lines = []
+    for run in runs:
+        share = "" if run.limit_share is None else f", {run.limit_share:.0%} of the limit"
+        lines.append(
+            f"{run.shape}, P = {run.population}, B = {run.batch}: {run.evaluations_per_s:.0f} "
+            f"evaluations/s{share}, {run.draws_per_s:.0f} draws/s, a step closed in "
+            f"{run.step_close_ms:.1f} ms, {run.peak_memory_mib:.0f} MiB"
         )
-    text = "\n".join(
-        f"{run['shape']}, P = {run['population']}, B = {run['batch']}: "
-        f"{run['evaluations_per_s']} evaluations/s on {device}"
-        for run in runs
-    )
-    show({"runs": runs}, as_json=as_json, text=text)
+    first, ours = SHAPES[0], runs[0].evaluations_per_s
+    others = peers(sizes(first), first.population, first.batch, seconds=seconds)
+    for peer in others:
+        rate = peer.evaluations_per_s
+        told = peer.missing
+        if rate is not None:
+            told = f"{rate:.0f} evaluations/s, 1/{ours / rate:.0f} of ours"
+        lines.append(f"{first}, P = {first.population}, B = {first.batch}: {peer.name}: {told}")
+    document = {
+        "runs": [run.document() for run in runs],
+        "peers": [asdict(peer) for peer in others],
+    }
+    show(document, as_json=as_json, text="\n".join(lines))
 
 
 @commands.command("hash")
@@ -80,6 +88,49 @@ def job(
                 f"recording a step   {figures.record_s * 1e3:.1f} ms, {figures.record_gas} gas",
                 f"auditing a step    {figures.audit_s * 1e3:.1f} ms",
                 f"embedded chain     {figures.transfers_per_s:.0f} transfers/s, one to a block",
+            ]
+        ),
+    )
+
+
+@commands.command()
+def draw(
+    weights: Annotated[
+        int, typer.Option(min=1, help="Weights to expand a turn; the example has 100000000.")
+    ] = 16_000_000,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: one a core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Weights a second from a seed, beside hashlib and openssl; draws a second of the engine."""
+    from potnode.bench.draw import measure_draw
+
+    figures = measure_draw(weights, threads)
+    theirs = (
+        "no openssl here"
+        if figures.ratio_to_openssl is None or figures.openssl_per_s is None
+        else f"openssl speed sha256 (64 bytes) {figures.openssl_per_s / 1e6:.2f} M/s, one thread: "
+        f"{figures.ratio_to_openssl:.1f} times as fast"
+    )
+    show(
+        figures.document(),
+        as_json=as_json,
+        text="\n".join(
+            [
+                (
+                    f"{figures.weights_per_s / 1e6:.0f} M weights/s, "
+                    f"{figures.hashes_per_s / 1e6:.1f} M hashes/s with {figures.threads} threads "
+                    f"({figures.one_thread_hashes_per_s / 1e6:.1f} M with one)"
+                ),
+                (
+                    f"100 M weights take {figures.seconds_for_100m_weights:.2f} s, "
+                    f"by {figures.weights / 1e6:g} M measured"
+                ),
+                (
+                    f"a hashlib loop {figures.hashlib_per_s / 1e6:.2f} M hashes/s: "
+                    f"{figures.ratio_to_hashlib:.1f} times as fast"
+                ),
+                theirs,
+                f"the engine expands {figures.draws_per_s:.0f} draws/s of the digits job",
             ]
         ),
     )
@@ -158,4 +209,39 @@ def accuracy(
         {"accuracy": results, "min": min(results), "max": max(results)},
         as_json=as_json,
         text=f"accuracy {min(results):.4f} to {max(results):.4f} over {runs} runs",
+    )
+
+
+@commands.command()
+def train(
+    case: Annotated[
+        str,
+        typer.Option(
+            help="mnist-mlp, mnist-conv, char-gru, finetune, strategies, precision, or all."
+        ),
+    ] = "all",
+    evaluations: Annotated[
+        int | None, typer.Option(min=1, help="Candidates to evaluate, instead of a case's own.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, from other seeds.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for curves (JSON, Parquet) and plots (SVG, PNG).")
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """What candidates teach a model, beside backprop and other gradient-free trainers."""
+    from potnode.access import catalog
+    from potnode.bench.train import Order, run_cases
+    from potnode.bench.train_cases import CASES
+
+    def report(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    order = Order(catalog(settings(config)), evaluations, seeds, report)
+    results = run_cases(CASES, list(CASES) if case == "all" else [case], order, out)
+    show(
+        {"cases": [result.document() for result in results]},
+        as_json=as_json,
+        text="\n\n".join(result.text() for result in results),
     )

@@ -6,6 +6,8 @@ from potnode.audit.errors import AuditError
 from potnode.chain.errors import ChainError
 from potnode.data.errors import DataError
 from potnode.engine.errors import EngineError
+from potnode.literal.errors import LiteralError
+from potnode.machinecode.errors import MachineCodeError
 from potnode.miner.errors import MinerError
 from potnode.spec.errors import SpecError
 from potnode.store.errors import StoreError
@@ -19,6 +21,8 @@ def expected() -> tuple[type[Exception], ...]:
         ChainError,
         DataError,
         EngineError,
+        LiteralError,
+        MachineCodeError,
         MinerError,
         SpecError,
         StoreError,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from errno import ENOTDIR
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from potnode.cli.options import AsJson, ConfigFile, DataDir, settings, show
+from potnode.errors import JobFileError
 
 commands = typer.Typer()
 job = typer.Typer(help="Training jobs.", no_args_is_help=True)
@@ -24,25 +26,57 @@ Contract = Annotated[str | None, typer.Option("--contract", help="Contract on th
 
 @job.command("create")
 def job_create(
-    file: Annotated[Path, typer.Argument(help="Job file (TOML), see docs/jobs.md.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Job file (TOML), see docs/jobs.md; has defaults.")
+    ] = None,
+    from_torch: Annotated[
+        str | None,
+        typer.Option(help="module:function that returns a torch model to begin with."),
+    ] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a job on the chain, owned and operated by this data directory's key."""
-    from potnode.access import catalog, operator_key, writing_chain
+    from potnode.access import catalog, job_limits, operator_key, writing_chain
     from potnode.chain.recorder import create_job
-    from potnode.jobfile import read_job_file
+    from potnode.engine.cost import cost
+    from potnode.engine.workers import available_cores
+    from potnode.fromtorch import draft_from_torch, find_model
+    from potnode.jobfile import JobFile, read_job_file
     from potnode.jobs import draft
+    from potnode.spec.manifest_json import decode_manifest
 
+    if file is None and from_torch is None:
+        raise JobFileError("name a job file, see docs/jobs.md, or a model with --from-torch")
     chosen = settings(config, data_dir)
-    wanted = read_job_file(file)
+    wanted = JobFile(dataset="digits") if file is None else read_job_file(file)
     dataset = catalog(chosen).by_name(wanted.dataset)
     operator = operator_key(chosen).address
-    made = draft(wanted, dataset, owner=operator, operator=operator)
+    told: dict[str, object] = {}
+    if from_torch is None:
+        made = draft(wanted, dataset, owner=operator, operator=operator)
+    else:
+        model = find_model(from_torch)
+        brought = draft_from_torch(model, wanted, dataset, owner=operator, operator=operator)
+        weights = brought.save(chosen.datasets.path)
+        made = brought.draft
+        told = {
+            "weights": str(weights),
+            "float_accuracy": brought.float_accuracy,
+            "accuracy": brought.accuracy,
+        }
+        if not as_json:
+            sys.stderr.write(
+                f"right on held-out samples: {brought.float_accuracy:.2%} as floats, "
+                f"{brought.accuracy:.2%} as integers\nweights: {weights}\n"
+            )
+    # Its own node would refuse it, with the escrow already paid.
+    threads = chosen.engine.threads or available_cores()
+    job_limits(chosen).check(cost(decode_manifest(made.manifest), made.params, threads))
     with writing_chain(chosen) as chain:
         identity = create_job(chain.ledger, chain.sender, made.params, made.manifest).hex()
-    show({"job": identity}, as_json=as_json, text=identity)
+    show({"job": identity, **told}, as_json=as_json, text=identity)
 
 
 @job.command("list")
@@ -141,7 +175,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Rebuild a job from chain and dataset alone; exit status 1 if any number is wrong."""
-    from potnode.access import catalog, parse_hash, read_ledger
+    from potnode.access import catalog, feedback_folders, job_limits, parse_hash, read_ledger
     from potnode.audit.auditor import Auditor
     from potnode.cli.progress import StepProgress
 
@@ -157,6 +191,8 @@ def audit(
             device=chosen.engine.device,
             threads=chosen.engine.threads,
             slow=slow,
+            parts=feedback_folders(chosen),
+            limits=job_limits(chosen),
             on_step=progress.update,
         ).audit(job_id)
     show(report.document(), as_json=as_json, text=report.text())
@@ -174,19 +210,27 @@ def model_export(
     contract: Contract = None,
 ) -> None:
     """Rebuild a job's model from chain and dataset, check it, and write it."""
-    from potnode.access import catalog, parse_hash, read_ledger
+    from potnode.access import catalog, feedback_folders, job_limits, parse_hash, read_ledger
     from potnode.audit.auditor import Auditor
     from potnode.audit.export import export_audited
     from potnode.cli.progress import StepProgress
 
+    if not file.parent.is_dir():  # said before the minutes that a rebuild may take
+        raise NotADirectoryError(ENOTDIR, "there is no such folder to write to", str(file.parent))
     chosen = settings(config, data_dir)
     with (
         read_ledger(chosen, rpc=rpc, contract=contract) as ledger,
         StepProgress("rebuild", enabled=True) as progress,
     ):
-        report = Auditor(ledger, catalog(chosen), on_step=progress.update).audit(
-            parse_hash(identity, "a job")
-        )
+        report = Auditor(
+            ledger,
+            catalog(chosen),
+            device=chosen.engine.device,
+            threads=chosen.engine.threads,
+            parts=feedback_folders(chosen),
+            limits=job_limits(chosen),
+            on_step=progress.update,
+        ).audit(parse_hash(identity, "a job"))
     if not report.passed:
         sys.stderr.write(report.text() + "\n")
         raise typer.Exit(1)

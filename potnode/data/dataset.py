@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from potnode.data.errors import BadDataset, DataError, WrongRoot
 from potnode.spec import tree
-from potnode.spec.dataset import HEADER_SIZE, DatasetHeader, decode_header
+from potnode.spec.dataset import HEADER_SIZE, DatasetHeader, Sample, decode_header, decode_sample
 from potnode.spec.errors import InvalidDataset
 from potnode.spec.hashing import be32
 
@@ -26,7 +26,9 @@ _FORBIDDEN = -128  # no activation may be it (docs/protocol.md section 3)
 class Dataset:
     """A whole dataset; training samples first, then the held-out ones.
 
-    inputs: int8 [count, input_size], -127..127. targets: int32 [count], 0..classes-1. root: the
+    inputs: int8 [count, input_size], -127..127; of kind "bytes" every byte 0..255 viewed as int8;
+    of kind "pairs" [count, 2 * input_size], the preferred input first. targets: int32: classes
+    [count], 0..outputs-1; values [count, outputs], -32768..32767; otherwise [count, 0]. root: the
     dataRoot, 32 bytes. The arrays are read-only.
     """
 
@@ -53,21 +55,22 @@ class Dataset:
         samples = np.frombuffer(data, np.uint8, offset=HEADER_SIZE).reshape(
             header.count, header.sample_size
         )
-        inputs = np.ascontiguousarray(samples[:, : header.input_size]).view(np.int8)
-        wide = np.ascontiguousarray(samples[:, header.input_size :]).view(">u4")[:, 0]
-        bad = (inputs == _FORBIDDEN).any(axis=1) | (wide >= header.classes)
+        inputs = np.ascontiguousarray(samples[:, : header.sample_inputs]).view(np.int8)
+        targets, bad = _targets(np.ascontiguousarray(samples[:, header.sample_inputs :]), header)
+        if header.kind != "bytes":
+            bad |= (inputs == _FORBIDDEN).any(axis=1)
         if bad.any():
-            raise BadDataset(
-                f"dataset {name!r}: sample {int(bad.argmax())} has an input of -128 "
-                f"or a target that is none of {header.classes} classes"
-            )
+            index = int(bad.argmax())
+            try:
+                decode_sample(header, index, samples[index].tobytes())
+            except InvalidDataset as error:
+                raise BadDataset(f"dataset {name!r}: {error}") from error
         root = _root(data, header)
         if expected_root is not None and root != expected_root:
             raise WrongRoot(
                 f"dataset {name!r} has the root {root.hex()}, the job names {expected_root.hex()}: "
                 "fetch the file the job was created with"
             )
-        targets = wide.astype(np.int32)
         inputs.setflags(write=False)
         targets.setflags(write=False)
         return cls(name, header, inputs, targets, root)
@@ -84,6 +87,26 @@ class Dataset:
         except OSError as error:
             raise DataError(f"can't read dataset {path}: {error.strerror}") from error
         return cls.from_bytes(path.stem, data, expected_root=expected_root)
+
+    def sample(self, index: int) -> Sample:
+        """Sample `index` (0..count-1) as the specification has it."""
+        inputs = self.inputs[index]
+        if self.header.kind == "bytes":
+            inputs = inputs.view(np.uint8)
+        return Sample(tuple(inputs.tolist()), tuple(self.targets[index].reshape(-1).tolist()))
+
+
+def _targets(
+    raw: npt.NDArray[np.uint8], header: DatasetHeader
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool]]:
+    """Targets from their bytes [count, n], and which of them break a rule [count]."""
+    if header.kind == "classes":
+        wide = raw.view(">u4")[:, 0]
+        return wide.astype(np.int32), wide >= header.outputs
+    none_is_bad = np.zeros(header.count, np.bool)
+    if header.kind == "values":
+        return raw.view(">i2").astype(np.int32), none_is_bad
+    return np.zeros((header.count, 0), np.int32), none_is_bad
 
 
 def _root(data: bytes, header: DatasetHeader) -> bytes:

@@ -1,4 +1,4 @@
-"""The built-in dataset `digits`, and the job that a node has open when it is told nothing else.
+"""The built-in dataset `digits`.
 
 1,797 handwritten digits of 8 x 8 pixels: Optical Recognition of Handwritten Digits, E. Alpaydin
 and C. Kaynak, UCI Machine Learning Repository (doi:10.24432/C50P49), CC BY 4.0, in the form that
@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from potnode.data.dataset import Dataset
 from potnode.data.freeze import freeze, shuffled_order
-from potnode.spec.manifest import Linear, Manifest
 
 NAME = "digits"
 ATTRIBUTION = (
@@ -52,32 +51,4 @@ def build(pixels: npt.NDArray[np.integer], targets: npt.NDArray[np.integer]) -> 
         targets[order],
         train_count=TRAIN_COUNT,
         classes=CLASSES,
-    )
-
-
-# The digits job. docs/benchmarks.md has its held-out accuracy over many seeds.
-POPULATION = 64
-BATCH_SIZE = 512
-STEP_LIMIT = 625
-MIN_BITS = 14
-WINDOW = 64
-VALIDATE_EVERY = 25
-
-
-def digits_manifest(seed: bytes) -> Manifest:
-    """The model and search of the digits job: 64-32-10, 2,410 parameters.
-
-    Args:
-        seed: 32 bytes the initial weights are drawn from.
-    """
-    return Manifest(
-        dataset=NAME,
-        layers=(Linear(64, 32, 8, "relu"), Linear(32, CLASSES, 4, "none")),
-        train=(0, 1, 2, 3),
-        seed=seed,
-        std=(4096, 0, 4096, 0),
-        perturbation_shift=0,
-        rule="momentum",
-        eta0=40,
-        eta1=5,
     )

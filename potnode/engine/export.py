@@ -1,8 +1,9 @@
 """A model as a safetensors file: weights to use, and all that proves where they come from.
 
-Per layer i: `layers.i.weight` [out, in] and `layers.i.bias` [out], int8 forward weights; the same
-with `.master` and `.momentum`, int32. Metadata: protocol, job, step, state_root, manifest. The
-state root covers masters and momenta, so the file alone can be checked against the chain.
+Every tensor has its name (`potnode.spec.manifest.names`, such as `layers.0.weight`) and its shape:
+int8 forward weights; the same with `.master` and `.momentum`, int32. Metadata: protocol, job, step,
+state_root, manifest. The state root covers masters and momenta, so the file alone can be checked
+against the chain.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from potnode.engine import state as states
 from potnode.engine.errors import BadModelFile
 from potnode.engine.state import EngineState
 from potnode.spec.errors import InvalidJob
-from potnode.spec.manifest import PROTOCOL_VERSION, Manifest, decode_manifest, encode_manifest
+from potnode.spec.manifest import PROTOCOL_VERSION, Manifest, names
+from potnode.spec.manifest_json import decode_manifest, encode_manifest
 
 _PROTOCOL = f"potnode/{PROTOCOL_VERSION}"
 _HEADER_LENGTH = 8  # little-endian length of the JSON that follows (safetensors format)
@@ -41,22 +43,23 @@ class Model:
 
 def encode_model(model: Model) -> bytes:
     """The bytes of the file; the same for the same model."""
+    weights = model.manifest.weights
     tensors: dict[str, npt.NDArray[np.int8 | np.int32]] = {}
     for name, shape, master, momentum in zip(
-        _names(model.manifest),
+        names(model.manifest),
         model.manifest.tensors,
         model.state.masters,
         model.state.momenta,
         strict=True,
     ):
-        tensors[name] = states.forward_weights(master).reshape(shape)
+        tensors[name] = states.forward_weights(master, weights).reshape(shape)
         tensors[f"{name}.master"] = master.reshape(shape)
         tensors[f"{name}.momentum"] = momentum.reshape(shape)
     metadata = {
         "job": model.job_id.hex(),
         "manifest": encode_manifest(model.manifest).decode("ascii"),
         "protocol": _PROTOCOL,
-        "state_root": states.root(model.state).hex(),
+        "state_root": states.root(model.state, weights).hex(),
         "step": str(model.step),
     }
     return _sorted_header(safetensors.save(tensors, metadata))
@@ -74,21 +77,20 @@ def decode_model(data: bytes) -> Model:
         if metadata["protocol"] != _PROTOCOL:
             raise BadModelFile(f"the model is of {metadata['protocol']!r}, this is {_PROTOCOL}")
         manifest = decode_manifest(metadata["manifest"].encode("ascii"))
-        names = _names(manifest)
         state = EngineState(
-            tuple(_flat(tensors, f"{name}.master") for name in names),
-            tuple(_flat(tensors, f"{name}.momentum") for name in names),
+            tuple(_flat(tensors, f"{name}.master") for name in names(manifest)),
+            tuple(_flat(tensors, f"{name}.momentum") for name in names(manifest)),
         )
         root = bytes.fromhex(metadata["state_root"])
         model = Model(bytes.fromhex(metadata["job"]), int(metadata["step"]), manifest, state)
     except (SafetensorError, InvalidJob, KeyError, ValueError) as error:
         raise BadModelFile(f"not a potnode model file: {error}") from error
-    for name, shape, master in zip(names, manifest.tensors, state.masters, strict=True):
+    for name, shape, master in zip(names(manifest), manifest.tensors, state.masters, strict=True):
         forward = tensors.get(name)
-        expected = states.forward_weights(master)
+        expected = states.forward_weights(master, manifest.weights)
         if forward is None or forward.shape != shape or not np.array_equal(forward.flat, expected):
             raise BadModelFile(f"tensor {name} is not what its masters round to")
-    if states.root(state) != root:
+    if states.root(state, manifest.weights) != root:
         raise BadModelFile(f"the weights don't have the state root the file states, {root.hex()}")
     return model
 
@@ -105,12 +107,6 @@ def _split(data: bytes) -> tuple[Any, bytes]:
     """The header's JSON and the bytes of the tensors."""
     end = _HEADER_LENGTH + int.from_bytes(data[:_HEADER_LENGTH], "little")
     return json.loads(data[_HEADER_LENGTH:end]), data[end:]
-
-
-def _names(manifest: Manifest) -> list[str]:
-    """Name of every tensor, in order."""
-    layers = range(len(manifest.layers))
-    return [f"layers.{i}.{part}" for i in layers for part in ("weight", "bias")]
 
 
 def _flat(tensors: dict[str, npt.NDArray[np.generic]], name: str) -> npt.NDArray[np.int32]:

@@ -13,29 +13,56 @@ import numpy.typing as npt
 
 from potnode.spec.dataset import DatasetHeader
 from potnode.spec.record import Validation
+from potnode.spec.schedule import StepTerms
 
 S = TypeVar("S")
 
 
 class Evaluator(Protocol[S]):
-    """The arithmetic of one job. Methods change nothing and may be called from any thread."""
+    """The arithmetic of one job. Methods change nothing and may be called from any thread.
+
+    Candidates go by their keys K, 32 bytes each (`potnode.spec.draw.candidate_key`), in the order
+    of their shares' hashes and, within a share, of their index; losses and coefficients are in the
+    same order. What changes from step to step is in the step's terms.
+    """
 
     def initial(self) -> S:
         """The state before the first step."""
         ...
 
-    def batch(self, work: bytes, batch_size: int) -> npt.NDArray[np.int64]:
-        """[batch_size] indices of the training samples of the step committed to by `work`."""
+    def batch(self, work: bytes, batch_size: int, feedback: int = 0) -> npt.NDArray[np.int64]:
+        """[batch_size] indices of the training samples of the step committed to by `work`.
+
+        Args:
+            feedback: how many pairs of feedback count as training samples, too.
+        """
         ...
 
-    def losses(self, state: S, hashes: Sequence[bytes], batch: npt.NDArray[np.int64]) -> list[int]:
-        """Exact loss sum over `batch` of every share's candidate, in the order of `hashes`."""
+    def losses(
+        self,
+        state: S,
+        keys: Sequence[bytes],
+        batch: npt.NDArray[np.int64],
+        terms: StepTerms,
+    ) -> list[int]:
+        """Exact loss sum over `batch` of every candidate, on the state before the step."""
         ...
 
     def advance(
-        self, state: S, hashes: Sequence[bytes], losses: Sequence[int], step: int, step_limit: int
+        self,
+        state: S,
+        keys: Sequence[bytes],
+        losses: Sequence[int],
+        work: bytes,
+        terms: StepTerms,
+        feedback: int = 0,
     ) -> tuple[S, list[int]]:
-        """State after `step` and the coefficient -127..127 of every candidate."""
+        """State after the step and the coefficient -127..127 of every candidate.
+
+        Args:
+            losses: what `losses` gave for these keys. work: the step's commitment, 32 bytes, which
+                also draws what a strategy looks at beyond the batch. feedback: as for `batch`.
+        """
         ...
 
     def validate(self, state: S) -> Validation:

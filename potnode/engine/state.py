@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from potnode.engine.errors import BadState
+from potnode.engine.kernels.gradients import forward
 from potnode.spec import tree
 from potnode.spec.hashing import be16, be32
-from potnode.spec.manifest import Manifest
-from potnode.spec.search import MASTER_LIMIT
-from potnode.spec.state import CHUNK, State
+from potnode.spec.manifest import MASTER_LIMIT, Imported, Manifest, Weights
+from potnode.spec.network import MASTER_BITS
+from potnode.spec.state import CHUNK, State, check_imported
 
 _GROUP, _GROUPS, _MEAN = 12, 2, 1530  # bytes summed for one initial weight, and twice in a digest
 _LE32 = np.dtype("<i4")
@@ -86,36 +87,49 @@ def from_spec(state: State) -> EngineState:
     )
 
 
-def initial(manifest: Manifest) -> EngineState:
-    """State before the first step: masters from the manifest's seed, momenta 0."""
+def initial(manifest: Manifest, imported: bytes | None = None) -> EngineState:
+    """State before the first step: masters from the manifest's seed or file, momenta 0.
+
+    Args:
+        imported: the file that a manifest with imported weights names.
+
+    Raises:
+        InvalidJob: the file is missing or another. BadState: it holds a master out of range.
+    """
+    start = manifest.initial
+    if isinstance(start, Imported):
+        data = check_imported(manifest, imported)
+        return from_bytes(manifest, data + bytes(len(data)))
     masters = []
-    for t, (shape, std) in enumerate(zip(manifest.tensors, manifest.std, strict=True)):
-        count = prod(shape)
+    for t, shape in enumerate(manifest.tensors):
+        count, std, mean = prod(shape), start.std[t], start.mean[t]
         if std == 0:
-            masters.append(np.zeros(count, np.int32))
+            masters.append(np.full(count, mean, np.int32))
             continue
-        prefix = b"potnode/1/init" + manifest.seed + be16(t)
+        prefix = b"potnode/1/init" + start.seed + be16(t)
         digests = b"".join(
             sha256(prefix + be32(block)).digest() for block in range(-(-count // _GROUPS))
         )
         blocks = np.frombuffer(digests, np.uint8).reshape(-1, 32)[:, : _GROUPS * _GROUP]
         sums = blocks.reshape(-1, _GROUP).sum(axis=1, dtype=np.int64)[:count]
-        masters.append((((sums - _MEAN) * std + 128) >> 8).astype(np.int32))
+        masters.append((mean + (((sums - _MEAN) * std + 128) >> 8)).astype(np.int32))
     return EngineState(tuple(masters), tuple(np.zeros_like(m) for m in masters))
 
 
-def forward_weights(masters: npt.NDArray[np.int32]) -> npt.NDArray[np.int8]:
-    """W of masters of any shape: rounded to whole weight steps, -127..127."""
-    rounded: npt.NDArray[np.int32] = (masters + 128) >> 8
-    return rounded.clip(-127, 127).astype(np.int8)
+def forward_weights(masters: npt.NDArray[np.int32], weights: Weights) -> npt.NDArray[np.int8]:
+    """W of masters of any shape: rounded to a level, in weight steps, -127..127."""
+    flat = np.ascontiguousarray(masters).reshape(-1)
+    out = np.empty(flat.size, np.int8)
+    forward(flat, weights.shift, weights.levels, weights.shift - MASTER_BITS, out)
+    return out.reshape(masters.shape)
 
 
-def root(state: EngineState) -> bytes:
+def root(state: EngineState, weights: Weights) -> bytes:
     """State root, as `potnode.spec.state.state_root` of the same state."""
-    return tree.root(list(_leaves(state)))
+    return tree.root(list(_leaves(state, weights)))
 
 
-def _leaves(state: EngineState) -> Iterable[bytes]:
+def _leaves(state: EngineState, weights: Weights) -> Iterable[bytes]:
     for masters, momenta in zip(state.masters, state.momenta, strict=True):
         chunks = -(-masters.size // CHUNK)
         exact = np.zeros((chunks, 2, CHUNK), _LE32)  # M[128] then m[128], zero-padded
@@ -124,7 +138,7 @@ def _leaves(state: EngineState) -> Iterable[bytes]:
             padded[: values.size] = values
             exact[:, side] = padded.reshape(chunks, CHUNK)
         exact_bytes = memoryview(exact.tobytes())
-        forward = memoryview(forward_weights(exact[:, 0]).tobytes())
+        forward = memoryview(forward_weights(exact[:, 0], weights).tobytes())
         size = 8 * CHUNK
         for i in range(chunks):
             inner = sha256(exact_bytes[i * size : (i + 1) * size]).digest()

@@ -7,16 +7,14 @@ part it holds. Which thread does what has no influence on a result.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor, wait
 
-import numpy as np
-import numpy.typing as npt
-
-from potnode.engine import kernels
-
-_GRAIN = 8  # rows or candidates of one part
+_PARTS = 4  # of a thread, where there is enough to share
+# Nanoseconds. A thread that is woken up for less work than this, or a call for less, costs more
+# than it saves: both are some tens of microseconds, in part under the interpreter's lock.
+_WORTH_A_THREAD, _WORTH_A_CALL = 150_000, 200_000
 
 
 def available_cores() -> int:
@@ -27,29 +25,55 @@ def available_cores() -> int:
 
 
 class Workers:
-    """A pool of threads. Safe to call from several threads at once, not from its own."""
+    """A pool of threads. Safe to call from several threads at once, its own among them."""
 
     def __init__(self, threads: int | None = None) -> None:
-        """threads: at least 1; one a core by default."""
-        self._threads = threads or available_cores()
-        self._pool = ThreadPoolExecutor(self._threads, "potnode-engine")
+        """threads: at least 1, the calling one counts; one a core by default."""
+        self.threads = threads or available_cores()
+        self._pool = ThreadPoolExecutor(max(1, self.threads - 1), "potnode-engine")
 
-    def share(self, work: Callable[[int, int], None], count: int) -> None:
-        """Call work(first, last) for ranges that cover 0..count-1; its errors are raised here."""
-        parts = [(first, min(first + _GRAIN, count)) for first in range(0, count, _GRAIN)]
-        if self._threads == 1 or len(parts) == 1:
-            work(0, count)
-            return
-        for future in [self._pool.submit(work, *part) for part in parts]:
-            future.result()
+    def share(
+        self,
+        work: Callable[[int, int], None],
+        count: int,
+        grain: int = 8,
+        *,
+        most: int = 1 << 30,
+        each: float = _WORTH_A_CALL,
+    ) -> None:
+        """Call work(first, last) for ranges that cover 0..count-1; its errors are raised here.
 
-    def product(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """a @ b for a [m, k] and b in blocks [blocks, k, BLOCK]; the result is in blocks too."""
-        out = np.empty((b.shape[0], a.shape[0], b.shape[2]), a.dtype)
-        left = np.ascontiguousarray(a)
+        The calling thread works too, and waits for no thread that has not begun: where all cores
+        are busy, being woken up would take longer than the work.
 
-        def part(first: int, last: int) -> None:
-            kernels.product(left, b, out, first, last)
+        Args:
+            grain: fewest of one range, if there are so many; ranges begin at multiples of it.
+            most: of one range, a multiple of `grain`. each: nanoseconds that one of `count` takes,
+            roughly: little work is not worth sharing.
+        """
+        threads = max(1, min(self.threads, int(count * each / _WORTH_A_THREAD)))
+        wanted = max(threads, min(_PARTS * threads, int(count * each / _WORTH_A_CALL)))
+        size = -(-count // wanted) if threads > 1 else count
+        size = min(most, max(grain, -(-size // grain) * grain))
+        parts = deque((first, min(first + size, count)) for first in range(0, count, size))
 
-        self.share(part, a.shape[0])
-        return out
+        def run() -> None:
+            while parts:
+                try:
+                    part = parts.popleft()
+                except IndexError:  # another thread has just taken the last one
+                    return
+                try:
+                    work(*part)
+                except BaseException:
+                    parts.clear()
+                    raise
+
+        helpers = [self._pool.submit(run) for _ in range(min(threads, len(parts)) - 1)]
+        try:
+            run()
+        finally:
+            wait([helper for helper in helpers if not helper.cancel()])
+        for helper in helpers:
+            if not helper.cancelled():
+                helper.result()

@@ -86,7 +86,7 @@ class MessageHash:
         self.head_size, self.tail_size, self.weights = head_size, tail_size, weights
         self._owner, self._code = _compiled(head_size, tail_size, ways, sha, weights)
 
-    def hash(self, heads: bytes, tails: bytes, out: int, *, scale: float = 1.0) -> None:
+    def hash(self, heads: bytes | bytearray, tails: bytes, out: int, *, scale: float = 1.0) -> None:
         """Hash every head with every tail, and write 32 bytes for each pair.
 
         Args:
@@ -103,9 +103,13 @@ class MessageHash:
         """
         count = self._count(heads, self.head_size, "heads")
         tail_count = self._count(tails, self.tail_size, "tails")
-        self._code(heads, count, tails, tail_count, scale, out)
+        if isinstance(heads, bytearray):
+            place = (ctypes.c_char * len(heads)).from_buffer(heads)
+            self._code(ctypes.addressof(place), count, tails, tail_count, scale, out)
+        else:
+            self._code(heads, count, tails, tail_count, scale, out)
 
-    def digests(self, heads: bytes, tails: bytes = b"") -> bytearray:
+    def digests(self, heads: bytes | bytearray, tails: bytes = b"") -> bytearray:
         """The digests of every head with every tail, in the order of `hash`; errors as there."""
         count = self._count(heads, self.head_size, "heads")
         found = bytearray(DIGEST_SIZE * count * self._count(tails, self.tail_size, "tails"))
@@ -114,7 +118,7 @@ class MessageHash:
         return found
 
     @staticmethod
-    def _count(data: bytes, size: int, what: str) -> int:
+    def _count(data: bytes | bytearray, size: int, what: str) -> int:
         count, rest = divmod(len(data), size) if size else (1, len(data))
         if rest or not count:
             raise ValueError(f"{len(data)} bytes are not one or more {what} of {size} bytes")

@@ -45,6 +45,7 @@ CONNECT_SECONDS = 20.0
 SILENCE_SECONDS = 120.0  # pools send a job at least once a minute; cpuminer gives up here, too
 STOP_SECONDS = 1.0  # for answers to what was submitted
 STATS_SECONDS = 1.0
+_REASONS = 16  # codes of rejects that are said; those of a pool that makes them up are endless
 
 OnStats = Callable[[MinerStats], None]
 
@@ -125,6 +126,7 @@ class Miner:
         self._on_stats = on_stats
         self._backoff = Backoff() if backoff is None else backoff
         self._tally = Tally(time.time, time.monotonic)
+        self._told: set[int] = set()  # codes of rejects that were said
         self._numbers = itertools.count()
         self._generation = 0
         self._client: StratumClient | None = None
@@ -257,8 +259,16 @@ class Miner:
                 self._unanswered.discard(number)
                 self._room.set()
                 self._tally.answered(None if reject is None else int(reject.code))
+                if reject is not None:
+                    self._warn(int(reject.code), reject.text)
             case Authorized(reject) if reject is not None:
                 raise RefusedError(f"{self.pool} refuses user {self.user}: {reject.text}")
+
+    def _warn(self, code: int, text: str) -> None:
+        """Say once why shares are refused: it may happen thousands of times a minute."""
+        if code not in self._told and len(self._told) < _REASONS:
+            self._told.add(code)
+            log.warning("%s rejects a share: %r", self.pool, text)
 
     def _check(self, answer: Commitment) -> None:
         job = self._unchecked.pop(answer.job_id, None)

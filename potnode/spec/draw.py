@@ -1,10 +1,11 @@
 """Draws: the candidate perturbation a share's hash stands for (docs/protocol.md section 2).
 
-A rank-1 sign matrix per weight matrix and a sign vector per bias, from SHA-256 streams keyed by H.
+A rank-1 sign matrix per matrix and a sign vector per vector, from SHA-256 streams keyed by K_j.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from potnode.spec.hashing import be16, be32, sha256
@@ -16,6 +17,11 @@ SIDE_ROWS, SIDE_COLUMNS, SIDE_VECTOR = 0, 1, 2
 def candidate_key(hash_: bytes, index: int) -> bytes:
     """K_j: the key of candidate `index` of the share with digest H."""
     return sha256(b"potnode/1/draw" + hash_ + be16(index))
+
+
+def candidate_keys(hashes: Iterable[bytes], candidates: int) -> list[bytes]:
+    """Keys of all candidates of a step: share by share, `candidates` (C) of each."""
+    return [candidate_key(hash_, j) for hash_ in hashes for j in range(candidates)]
 
 
 def signs(key: bytes, tensor: int, side: int, count: int) -> list[int]:
@@ -34,8 +40,9 @@ def signs(key: bytes, tensor: int, side: int, count: int) -> list[int]:
 class TensorDraw:
     """One tensor's part of a perturbation, entries +-1.
 
-    rows: `out` signs a. columns: `in` signs b for a matrix, empty for a bias. The perturbation is
-    a bT << e in units of one weight step, a << e for a bias.
+    rows: the signs a, one a row or, of a vector, one an entry. columns: the signs b of a matrix,
+    one a column, empty for a vector. The perturbation is a bT << e in units of one weight step,
+    a << e for a vector.
     """
 
     rows: list[int]

@@ -1,232 +1,340 @@
 """The manifest: everything of a job that evaluators need and the contract does not (section 1).
 
-Canonical ASCII JSON: sorted keys, no spaces, strings without escapes, integers below 2^53. One byte
-string has one meaning and one meaning one byte string, so its SHA-256 in the params binds it all.
-Responsible also for the bounds that make the arithmetic exact everywhere (section 3).
+Responsible for what a manifest says, and for the bounds that make the arithmetic exact everywhere
+(section 3). Its one byte string is `potnode.spec.manifest_json`'s.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from math import prod
 
 from potnode.spec.errors import InvalidJob
-from potnode.spec.hashing import sha256
-from potnode.spec.params import JobParams, check_params
+from potnode.spec.layers import (
+    ACTIVATIONS,
+    NONE,
+    VOCABULARY,
+    Conv2d,
+    Depthwise,
+    Embedding,
+    Gru,
+    Layer,
+    Linear,
+    Norm,
+    Shape,
+    fan_in,
+    out_shape,
+    tensor_shapes,
+)
+from potnode.spec.params import MAX_BATCH
 
 PROTOCOL_VERSION = 1
-MAX_INT = 1 << 53
 LIMIT_FLOAT32 = 1 << 24  # every partial sum below it is exact in float32
 LIMIT_ACCUMULATOR = 1 << 31  # chunks are summed in int32
 LIMIT_LOGIT = 1 << 23
-LIMIT_LOSS_SUM = 1 << 40  # losses are recorded as u40
+MASTER_LIMIT = 127 * 256
 MAX_ETA = (1 << 15) - 1
+MAX_INITIAL = 1530  # |s| of an initial weight's two sums (section 1)
 MAX_STD = 5439  # 1530 * std >> 8 must stay within the clip of the masters, 32512
 MAX_SHIFT = 24
 MAX_PERTURBATION_SHIFT = 6
-MAX_CLASSES = 256
-ACTIVATIONS = ("relu", "clip", "none")
+MAX_OUTPUTS = 256
+MAX_LAYERS = 64
+MAX_SIZE = 1 << 24  # values of an input, of a layer's output, of a tensor
+MAX_WINDOW = 65_536
+MAX_VALUE_ERROR = 32_767  # of a regression's output; beyond it the loss does not grow
+WEIGHT_LIMIT = 127
 RULES = ("momentum", "sign_momentum")
-_TEXT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """One linear layer: `out` x `inputs` int8 weights and `out` biases, then acc >> shift.
+class Classes:
+    """Classification: cross-entropy over 2 to 256 classes."""
 
-    activation: "relu" clips to 0..127, "clip" to -127..127, "none" leaves logits (last layer).
+
+@dataclass(frozen=True, slots=True)
+class NextByte:
+    """Language modelling: each of `window` bytes predicts the next, by 256 outputs.
+
+    A sample is window + 1 bytes, read from a state of zero. The first `warmup` predictions bear no
+    loss: there is little to predict from.
     """
 
-    inputs: int
-    out: int
-    shift: int
-    activation: str
+    window: int
+    warmup: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """A job's model, search and schedule.
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Regression: squared error of each output to an int16; a hit is within `tolerance`."""
 
-    layers: in order. tensors: shapes in order, (out, in) matrix then (out,) bias for every layer.
-    train: indices of the tensors that are perturbed and updated, ascending. seed: 32 bytes that the
-    initial weights are drawn from. std: one integer a tensor, standard deviation of its initial
-    masters in units of M (256 is one weight step); 0 for biases. perturbation_shift: e. rule: one
-    of RULES. eta0, eta1: step sizes at the first step and at the step limit, below 2^15.
-    dataset: its name.
+    tolerance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Preferences: one output, a score, is to be higher for the preferred input of a pair."""
+
+
+Task = Classes | NextByte | Values | Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How masters become forward weights: W = clip((M + 2^(s-1)) >> s, -levels, levels) << (s-8).
+
+    int8 is (127, 8), int4 (7, 12), ternary (1, 13). levels << (shift - 8) is at most 127.
     """
 
-    dataset: str
-    layers: tuple[Linear, ...]
-    train: tuple[int, ...]
+    levels: int = 127
+    shift: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """Initial masters from a seed of 32 bytes: mean + rs(s * std, 8), one of each for a tensor.
+
+    In units of M: 256 is one weight step.
+    """
+
     seed: bytes
     std: tuple[int, ...]
-    perturbation_shift: int
+    mean: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Initial masters from a file of le32, tensor by tensor; sha256: its 32 bytes."""
+
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Evolution:
+    """All candidates, weighted by their losses, make the step.
+
+    rule: one of RULES. eta0, eta1: step sizes at the first step and at the step limit, below 2^15.
+    batch_start: samples of the first step's batch; the params have those at the step limit.
+    """
+
     rule: str
     eta0: int
     eta1: int
+    batch_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Greedy:
+    """The best candidate is the step, if it is better than none on this batch and on another.
+
+    margin: by how much, in 1/256 bit summed over a batch. batch_start: as in `Evolution`.
+    """
+
+    margin: int
+    batch_start: int
+
+
+Strategy = Evolution | Greedy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A job's model, task, search and schedule.
+
+    dataset: its name. input: shape of one input; () for a byte. train: indices of the tensors that
+    are perturbed and updated, ascending. perturbation: e at the first step and at the step limit; a
+    candidate moves a weight by 2^e steps.
+    """
+
+    dataset: str
+    task: Task
+    input: Shape
+    layers: tuple[Layer, ...]
+    train: tuple[int, ...]
+    initial: Seeded | Imported
+    weights: Weights = Weights()
+    perturbation: tuple[int, int]
+    strategy: Strategy
+
+    @cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Shape of every layer's output. Raises InvalidJob where a layer can't follow."""
+        shapes: tuple[Shape, ...] = ()
+        shape = self.input
+        for i, layer in enumerate(self.layers):
+            try:
+                shape = out_shape(layer, shape, shapes)
+            except InvalidJob as error:
+                raise InvalidJob(f"manifest.model[{i}]: {error}") from None
+            shapes = (*shapes, shape)
+        return shapes
+
+    @cached_property
+    def tensors_by_layer(self) -> tuple[tuple[Shape, ...], ...]:
+        """Shapes of every layer's tensors."""
+        inputs = (self.input, *self.shapes[:-1])
+        return tuple(tensor_shapes(layer, x) for layer, x in zip(self.layers, inputs, strict=True))
+
+    @cached_property
+    def tensors(self) -> tuple[Shape, ...]:
+        """Shape of every tensor in order: (m, n) for a matrix, (n,) for a vector."""
+        return tuple(shape for shapes in self.tensors_by_layer for shape in shapes)
+
+    @cached_property
+    def _first_tensors(self) -> tuple[int, ...]:
+        counts = [len(shapes) for shapes in self.tensors_by_layer]
+        return tuple(sum(counts[:i]) for i in range(len(counts)))
+
+    def first_tensor(self, layer: int) -> int:
+        """Index of a layer's first tensor, or of the next layer's where it has none."""
+        return self._first_tensors[layer]
 
     @property
-    def tensors(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of every tensor in order: (out, in) for a matrix, (out,) for a bias."""
-        return tuple(s for layer in self.layers for s in ((layer.out, layer.inputs), (layer.out,)))
-
-    @property
-    def classes(self) -> int:
-        """Number of logits."""
-        return self.layers[-1].out
+    def outputs(self) -> int:
+        """Values the last layer gives: classes, 256 for bytes, targets, or one score."""
+        return prod(self.shapes[-1])
 
     @property
     def parameters(self) -> int:
         """Number of weights and biases."""
-        return sum(layer.out * (layer.inputs + 1) for layer in self.layers)
+        return sum(prod(shape) for shape in self.tensors)
 
+    @property
+    def predictions(self) -> int:
+        """Predictions of one sample that bear loss and may be hits."""
+        task = self.task
+        return task.window - task.warmup if isinstance(task, NextByte) else 1
 
-def encode_manifest(manifest: Manifest) -> bytes:
-    """The one byte string of a manifest."""
-    document = {
-        "dataset": manifest.dataset,
-        "initial": {"seed": manifest.seed.hex(), "std": list(manifest.std)},
-        "model": [
-            {
-                "activation": layer.activation,
-                "in": layer.inputs,
-                "out": layer.out,
-                "shift": layer.shift,
-                "type": "linear",
-            }
-            for layer in manifest.layers
-        ],
-        "perturbation": manifest.perturbation_shift,
-        "potnode": PROTOCOL_VERSION,
-        "tensors": [list(shape) for shape in manifest.tensors],
-        "train": list(manifest.train),
-        "update": {"eta": [manifest.eta0, manifest.eta1], "rule": manifest.rule},
-    }
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode(
-        "ascii"
-    )
-
-
-def decode_manifest(data: bytes) -> Manifest:
-    """Parse and check a manifest.
-
-    Raises:
-        InvalidJob: not canonical JSON, an unknown or missing key (the nearest known one is named),
-            a value out of range, or a network whose sums would pass their bound.
-    """
-    try:
-        document = json.loads(data.decode("ascii"), parse_float=_no_float, parse_constant=_no_float)
-    except (ValueError, RecursionError) as error:  # ValueError: not ASCII, not JSON, a huge integer
-        raise InvalidJob(f"manifest is not ASCII JSON: {error}") from error
-    top = _object(
-        document,
-        "manifest",
-        ("dataset", "initial", "model", "perturbation", "potnode", "tensors", "train", "update"),
-    )
-    if top["potnode"] != PROTOCOL_VERSION:
-        raise InvalidJob(
-            f"manifest.potnode is {top['potnode']!r}, this version knows {PROTOCOL_VERSION}"
-        )
-    initial = _object(top["initial"], "manifest.initial", ("seed", "std"))
-    update = _object(top["update"], "manifest.update", ("eta", "rule"))
-    eta = _integers(update["eta"], "manifest.update.eta", 0, MAX_ETA)
-    if len(eta) != 2:
-        raise InvalidJob("manifest.update.eta must be two integers: first step, step limit")
-    seed = initial["seed"]
-    if not isinstance(seed, str) or not re.fullmatch(r"[0-9a-f]{64}", seed):
-        raise InvalidJob("manifest.initial.seed must be 64 lower-case hex digits")
-    manifest = Manifest(
-        dataset=_text(top["dataset"], "manifest.dataset"),
-        layers=_layers(top["model"]),
-        train=_integers(top["train"], "manifest.train", 0, MAX_INT),
-        seed=bytes.fromhex(seed),
-        std=_integers(initial["std"], "manifest.initial.std", 0, MAX_STD),
-        perturbation_shift=_integer(
-            top["perturbation"], "manifest.perturbation", 0, MAX_PERTURBATION_SHIFT
-        ),
-        rule=_text(update["rule"], "manifest.update.rule"),
-        eta0=eta[0],
-        eta1=eta[1],
-    )
-    check_manifest(manifest)
-    if encode_manifest(manifest) != data:
-        raise InvalidJob(
-            "manifest is not canonical: keys sorted, no spaces, tensors as the model has them"
-        )
-    return manifest
+    @property
+    def input_size(self) -> int:
+        """`input_size` of its dataset's header: values of one input, or bytes of a text."""
+        if isinstance(self.task, NextByte):
+            return self.task.window + 1
+        return prod(self.input)
 
 
 def check_manifest(manifest: Manifest) -> None:
     """Raise InvalidJob where parts contradict each other or a sum may pass its bound."""
-    tensors = manifest.tensors
-    if not _TEXT.fullmatch(manifest.dataset):
+    if not NAME.fullmatch(manifest.dataset):
         raise InvalidJob("manifest.dataset must be 1..64 of a-z 0-9 . _ -")
-    if len(manifest.std) != len(tensors):
-        raise InvalidJob(
-            f"manifest.initial.std needs one integer for each of {len(tensors)} tensors"
-        )
+    if not 1 <= len(manifest.layers) <= MAX_LAYERS:
+        raise InvalidJob(f"manifest.model must be a list of 1..{MAX_LAYERS} layers")
+    _check_input(manifest)
+    _check_layers(manifest)
+    _check_task(manifest)
+    tensors = manifest.tensors
     if not manifest.train or list(manifest.train) != sorted(
-        {t for t in manifest.train if t < len(tensors)}
+        {t for t in manifest.train if 0 <= t < len(tensors)}
     ):
         raise InvalidJob("manifest.train must be ascending indices of tensors, at least one")
-    for shape, std, t in zip(tensors, manifest.std, range(len(tensors)), strict=True):
-        if len(shape) == 1 and std != 0:
-            raise InvalidJob(f"manifest.initial.std[{t}] must be 0: biases start at 0")
-    if manifest.rule not in RULES:
+    _check_initial(manifest.initial, len(tensors))
+    weights = manifest.weights
+    if not (
+        8 <= weights.shift <= 14
+        and weights.levels >= 1
+        and weights.levels << (weights.shift - 8) <= WEIGHT_LIMIT
+    ):
+        raise InvalidJob("manifest.weights: levels << (shift - 8) must be 1..127, shift 8..14")
+    first, last = manifest.perturbation
+    if not 0 <= last <= first <= MAX_PERTURBATION_SHIFT:
         raise InvalidJob(
-            f"manifest.update.rule must be one of {', '.join(RULES)}"
-            + _nearest(manifest.rule, RULES)
+            f"manifest.perturbation must be 0..{MAX_PERTURBATION_SHIFT} and must not rise"
         )
-    if manifest.eta1 > manifest.eta0:
-        raise InvalidJob("manifest.update.eta must not rise: second above first")
-    _check_layers(manifest)
+    _check_strategy(manifest.strategy)
+
+
+def _check_input(manifest: Manifest) -> None:
+    expected = (0,) if isinstance(manifest.task, NextByte) else (1, 3)
+    if len(manifest.input) not in expected:
+        raise InvalidJob(
+            "manifest.input must be [] for the task bytes, else [n] or [channels, height, width]"
+        )
+    if any(size < 1 for size in manifest.input) or prod(manifest.input) > MAX_SIZE:
+        raise InvalidJob(f"manifest.input must have 1..{MAX_SIZE} values")
 
 
 def _check_layers(manifest: Manifest) -> None:
-    for i, (layer, after) in enumerate(
-        zip(manifest.layers, [*manifest.layers[1:], None], strict=True)
-    ):
-        if (layer.activation == "none") != (after is None):
-            raise InvalidJob(
-                f"manifest.model[{i}].activation: the last layer, and only it, has 'none'"
-            )
-        if after is not None and layer.out != after.inputs:
-            raise InvalidJob(
-                f"manifest.model[{i + 1}].in is {after.inputs}, the layer before gives {layer.out}"
-            )
-        if accumulator_bound(layer.inputs, manifest.perturbation_shift) >= LIMIT_ACCUMULATOR:
-            raise InvalidJob(
-                f"manifest.model[{i}]: a dot product of {layer.inputs} passes its sum's bound, 2^31"
-            )
-    if not 2 <= manifest.classes <= MAX_CLASSES:
-        raise InvalidJob(f"the model must have 2..{MAX_CLASSES} classes, not {manifest.classes}")
+    e = manifest.perturbation[0]
+    inputs = (manifest.input, *manifest.shapes[:-1])
+    for i, (layer, shape) in enumerate(zip(manifest.layers, inputs, strict=True)):
+        where = f"manifest.model[{i}]"
+        if isinstance(layer, Linear | Conv2d | Depthwise):
+            if layer.activation not in ACTIVATIONS:
+                raise InvalidJob(f"{where}.activation must be one of {', '.join(ACTIVATIONS)}")
+            last = i == len(manifest.layers) - 1
+            if (layer.activation == NONE) != last or (last and not isinstance(layer, Linear)):
+                raise InvalidJob(
+                    f"{where}: the last layer, and only it, is linear with the activation 'none'"
+                )
+        for size in (*manifest.tensors_by_layer[i], manifest.shapes[i]):
+            if prod(size) > MAX_SIZE:
+                raise InvalidJob(f"{where} has more than {MAX_SIZE} values")
+        terms = fan_in(layer, shape)
+        if accumulator_bound(terms, e) >= LIMIT_ACCUMULATOR:
+            raise InvalidJob(f"{where}: a dot product of {terms} passes its sum's bound, 2^31")
+    last_layer = manifest.layers[-1]
+    if not isinstance(last_layer, Linear):
+        raise InvalidJob("manifest.model: the last layer must be linear")
     if logit_bound(manifest) >= LIMIT_LOGIT:
         raise InvalidJob("logits may reach 2^23: raise the last layer's shift")
 
 
-def check_job(params: JobParams, manifest_bytes: bytes) -> Manifest:
-    """The manifest, decoded, after checking params, manifest and the bounds that need both.
+def _check_task(manifest: Manifest) -> None:
+    outputs = manifest.outputs
+    match manifest.task:
+        case Classes() if not 2 <= outputs <= MAX_OUTPUTS:
+            raise InvalidJob(f"the model must have 2..{MAX_OUTPUTS} classes, not {outputs}")
+        case NextByte(window, warmup):
+            if outputs != VOCABULARY:
+                raise InvalidJob(f"a byte model has {VOCABULARY} outputs, not {outputs}")
+            if not 0 <= warmup < window <= MAX_WINDOW:
+                raise InvalidJob(f"manifest.task needs 0 <= warmup < window <= {MAX_WINDOW}")
+        case Values(tolerance):
+            if not 1 <= outputs <= MAX_OUTPUTS:
+                raise InvalidJob(f"the model must have 1..{MAX_OUTPUTS} outputs, not {outputs}")
+            if not 0 <= tolerance <= MAX_VALUE_ERROR:
+                raise InvalidJob(f"manifest.task.tolerance must be 0..{MAX_VALUE_ERROR}")
+        case Pairs() if outputs != 1:
+            raise InvalidJob(f"a model of preferences has 1 output, its score, not {outputs}")
+        case _:
+            pass
 
-    Not checked, since it takes the work of a node: that `initial_root` is the root of the initial
-    state, and that the dataset has the counts, the input size, the classes and the root named.
 
-    Raises:
-        InvalidJob: at the first rule that is broken.
-    """
-    check_params(params)
-    if sha256(manifest_bytes) != params.manifest_hash:
-        raise InvalidJob("params.manifest_hash is not the SHA-256 of the manifest")
-    manifest = decode_manifest(manifest_bytes)
-    largest_sum = max(params.batch_size, params.held_out_count) * max_loss(manifest)
-    if largest_sum >= LIMIT_LOSS_SUM:
+def _check_initial(initial: Seeded | Imported, tensors: int) -> None:
+    if isinstance(initial, Imported):
+        if len(initial.sha256) != 32:
+            raise InvalidJob("manifest.initial.file must be a SHA-256")
+        return
+    if len(initial.seed) != 32:
+        raise InvalidJob("manifest.initial.seed must be 32 bytes")
+    if len(initial.std) != tensors or len(initial.mean) != tensors:
         raise InvalidJob(
-            "a sum of losses may reach 2^40: fewer samples, or a larger shift of the last layer"
+            f"manifest.initial.std and .mean need one integer for each of {tensors} tensors"
         )
-    return manifest
+    for t, (std, mean) in enumerate(zip(initial.std, initial.mean, strict=True)):
+        largest = abs(mean) + ((MAX_INITIAL * std + 128) >> 8)
+        if not 0 <= std <= MAX_STD or largest > MASTER_LIMIT:
+            raise InvalidJob(
+                f"manifest.initial: tensor {t} may start beyond {MASTER_LIMIT}: "
+                f"std {std}, mean {mean}"
+            )
+
+
+def _check_strategy(strategy: Strategy) -> None:
+    if not 1 <= strategy.batch_start <= MAX_BATCH:
+        raise InvalidJob(f"manifest.strategy.batch_start must be 1..{MAX_BATCH}")
+    if isinstance(strategy, Greedy):
+        if not 0 <= strategy.margin < 1 << 40:
+            raise InvalidJob("manifest.strategy.margin must be 0..2^40-1")
+        return
+    if strategy.rule not in RULES:
+        raise InvalidJob(f"manifest.strategy.rule must be one of {', '.join(RULES)}")
+    if not 0 <= strategy.eta1 <= strategy.eta0 <= MAX_ETA:
+        raise InvalidJob(f"manifest.strategy.eta must be 0..{MAX_ETA} and must not rise")
 
 
 def accumulator_bound(length: int, perturbation_shift: int) -> int:
@@ -242,78 +350,38 @@ def chunk_length(perturbation_shift: int) -> int:
 
 
 def logit_bound(manifest: Manifest) -> int:
-    """Largest |z| a logit can have."""
+    """Largest |z| an output can have."""
     last = manifest.layers[-1]
-    return (accumulator_bound(last.inputs, manifest.perturbation_shift) >> last.shift) + 1
+    inputs = (manifest.input, *manifest.shapes)[-2]
+    if not isinstance(last, Linear):
+        raise InvalidJob("manifest.model: the last layer must be linear")
+    terms = fan_in(last, inputs)
+    return (accumulator_bound(terms, manifest.perturbation[0]) >> last.shift) + 1
 
 
 def max_loss(manifest: Manifest) -> int:
-    """Upper bound of one sample's loss in 1/256 bit: the logits' spread and log2 of the classes."""
-    return 2 * logit_bound(manifest) + 256 * (MAX_CLASSES.bit_length() + 1)
+    """Upper bound of one sample's loss in 1/256 bit."""
+    if isinstance(manifest.task, Values):
+        return manifest.outputs * (MAX_VALUE_ERROR**2 >> 8)
+    # The logits' spread, and log2 of the classes.
+    one = 2 * logit_bound(manifest) + 256 * (MAX_OUTPUTS.bit_length() + 1)
+    return manifest.predictions * one
 
 
-def _no_float(text: str) -> Any:
-    raise InvalidJob(f"manifest holds {text}: only integers are allowed")
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _object(value: object, where: str, keys: Sequence[str]) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise InvalidJob(f"{where} must be an object")
-    for key in value:
-        if key not in keys:
-            raise InvalidJob(f"{where} has the unknown key {key!r}{_nearest(key, keys)}")
-    for key in keys:
-        if key not in value:
-            raise InvalidJob(f"{where} lacks the key {key!r}")
-    return value
-
-
-def _integer(value: object, where: str, low: int, high: int) -> int:
-    if (
-        not isinstance(value, int)
-        or isinstance(value, bool)
-        or not low <= value <= min(high, MAX_INT - 1)
-    ):
-        raise InvalidJob(
-            f"{where} must be an integer {low}..{min(high, MAX_INT - 1)}, not {value!r}"
-        )
-    return value
-
-
-def _integers(value: object, where: str, low: int, high: int) -> tuple[int, ...]:
-    if not isinstance(value, list):
-        raise InvalidJob(f"{where} must be a list of integers")
-    return tuple(_integer(v, f"{where}[{i}]", low, high) for i, v in enumerate(value))
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or not _TEXT.fullmatch(value):
-        raise InvalidJob(f"{where} must be 1..64 of a-z 0-9 . _ -")
-    return value
-
-
-def _layers(value: object) -> tuple[Linear, ...]:
-    if not isinstance(value, list) or not 1 <= len(value) <= 64:
-        raise InvalidJob("manifest.model must be a list of 1..64 layers")
-    layers = []
-    for i, item in enumerate(value):
-        where = f"manifest.model[{i}]"
-        layer = _object(item, where, ("activation", "in", "out", "shift", "type"))
-        if layer["type"] != "linear":
-            raise InvalidJob(f"{where}.type must be 'linear'")
-        if layer["activation"] not in ACTIVATIONS:
-            raise InvalidJob(f"{where}.activation must be one of {', '.join(ACTIVATIONS)}")
-        layers.append(
-            Linear(
-                inputs=_integer(layer["in"], f"{where}.in", 1, 1 << 24),
-                out=_integer(layer["out"], f"{where}.out", 1, 1 << 24),
-                shift=_integer(layer["shift"], f"{where}.shift", 0, MAX_SHIFT),
-                activation=layer["activation"],
-            )
-        )
-    return tuple(layers)
+def names(manifest: Manifest) -> Sequence[str]:
+    """A name for every tensor, such as `layers.0.weight`, as a model's file has them."""
+    result = []
+    for i, layer in enumerate(manifest.layers):
+        match layer:
+            case Linear() | Conv2d() | Depthwise():
+                parts = ["weight", "bias"]
+            case Norm() | Embedding():
+                parts = ["weight"]
+            case Gru():
+                parts = [
+                    f"{part}_{gate}" for gate in "fh" for part in ("weight", "recurrent", "bias")
+                ]
+            case _:
+                parts = []
+        result += [f"layers.{i}.{part}" for part in parts]
+    return result

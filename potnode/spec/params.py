@@ -7,6 +7,7 @@ against each other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from potnode.spec.errors import InvalidJob
@@ -14,8 +15,13 @@ from potnode.spec.hashing import keccak256
 
 WORD = 32
 # A step is recorded by one transaction and settled by another, and neither may take more than
-# 16,777,216 gas (EIP-7825): settling for so many payees takes most of that.
-MAX_POPULATION = 512
+# 16,777,216 gas (EIP-7825). Settling for MAX_SHARES payees takes most of that and leaves room for
+# the losses of MANY_CANDIDATES; a step of more has so many fewer shares that there is room for all.
+MAX_SHARES = 512
+MAX_SHARES_OF_MANY = 256
+MANY_CANDIDATES = 4096
+MAX_POPULATION = 16_384
+MAX_CANDIDATES_PER_SHARE = 64
 MAX_BATCH = 65_536
 
 # Solidity type of every field, in the order of `JobParams` in contracts/src/interfaces/IPot.sol.
@@ -28,6 +34,7 @@ ABI_TYPES: dict[str, str] = {
     "train_count": "uint32",
     "held_out_count": "uint32",
     "population": "uint16",
+    "population_start": "uint16",
     "candidates_per_share": "uint8",
     "batch_size": "uint32",
     "min_bits": "uint8",
@@ -53,10 +60,13 @@ class JobParams:
 
     Addresses have 20 bytes, hashes 32; amounts are in wei or the token's smallest unit.
 
-    Ranges beyond the ABI type: population 1..512 candidates a step; candidates_per_share 1;
-    batch_size 1..65536 samples; window 0..255 steps; step_limit and validate_every at least 1 step;
-    train_count at least 1 sample; times in seconds of block time. `refutable` and its bonds must be
-    unset: this version of the protocol has no refutation on chain and so promises none.
+    Ranges beyond the ABI type: population_start and population, the candidates of a step at the
+    job's start and end, 1..16384, the first not above the second and both multiples of
+    candidates_per_share 1..64; population of at most 512 shares, 256 beyond 4096 candidates;
+    batch_size, of a step at the end, 1..65536 samples; window 0..255 steps; step_limit and
+    validate_every at least 1 step; train_count at least 1 sample; times in seconds of block time.
+    `refutable` and its bonds must be unset: this version of the protocol has no refutation on chain
+    and so promises none.
     """
 
     owner: bytes
@@ -67,6 +77,7 @@ class JobParams:
     train_count: int
     held_out_count: int
     population: int
+    population_start: int
     candidates_per_share: int = 1
     batch_size: int
     min_bits: int
@@ -94,8 +105,12 @@ def check_params(params: JobParams) -> None:
     for name, abi_type in ABI_TYPES.items():
         _check_type(name, abi_type, getattr(params, name))
     rules = (
-        ("population", 1 <= params.population <= MAX_POPULATION, f"1..{MAX_POPULATION}"),
-        ("candidates_per_share", params.candidates_per_share == 1, "1"),
+        (
+            "candidates_per_share",
+            1 <= params.candidates_per_share <= MAX_CANDIDATES_PER_SHARE,
+            f"1..{MAX_CANDIDATES_PER_SHARE}",
+        ),
+        *_population_rules(params),
         ("batch_size", 1 <= params.batch_size <= MAX_BATCH, f"1..{MAX_BATCH}"),
         ("train_count", params.train_count >= 1, "at least 1"),
         ("step_limit", params.step_limit >= 1, "at least 1"),
@@ -109,8 +124,23 @@ def check_params(params: JobParams) -> None:
             raise InvalidJob(f"params.{name} is {getattr(params, name)}, allowed is {allowed}")
 
 
+def _population_rules(params: JobParams) -> Iterator[tuple[str, bool, str]]:
+    first, last, each = params.population_start, params.population, params.candidates_per_share
+    multiple = f"a multiple of candidates_per_share, {each}"
+    yield "population", 1 <= last <= MAX_POPULATION, f"1..{MAX_POPULATION}"
+    yield "population", last % max(each, 1) == 0, multiple
+    many = last > MANY_CANDIDATES
+    shares = MAX_SHARES_OF_MANY if many else MAX_SHARES
+    allowed = f"at most {shares} shares of {each} candidates"
+    if many:
+        allowed += f" where there are more than {MANY_CANDIDATES} candidates"
+    yield "population", last <= shares * each, allowed
+    yield "population_start", 1 <= first <= last, f"1..{last}, the population at the end"
+    yield "population_start", first % max(each, 1) == 0, multiple
+
+
 def encode_params(params: JobParams) -> bytes:
-    """ABI encoding of the static struct: 24 words of 32 bytes, big-endian.
+    """ABI encoding of the static struct: 25 words of 32 bytes, big-endian.
 
     Raises:
         InvalidJob: a value has no encoding as its type.

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from potnode.spec import work
 from potnode.spec.errors import InvalidCoinbase, InvalidRecord
 from potnode.spec.hashing import be16, be32, be40
-from potnode.spec.params import JobParams
+from potnode.spec.params import MAX_SHARES, JobParams
+from potnode.spec.schedule import shares_at
 
 VERSION = 1
-MAX_MINERS = 512  # no row without an entry, so no more rows than a population has candidates
+MAX_MINERS = MAX_SHARES  # no row without an entry
 # The largest record, and its settlement, must each fit a transaction of 16,777,216 gas (EIP-7825).
 MAX_TEMPLATES = 64
-ENTRY_SIZE = 36
+_ENTRY_SIZE, _LOSS_SIZE = 31, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,10 @@ class TemplateRow:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One share and its candidate's loss; template and miner are indices of rows.
+    """One share and its candidates' losses; template and miner are indices of rows.
 
-    extranonce: 16 bytes; version_le, ntime_le, nonce_le: 4 bytes each, as in the header. loss: u40.
+    extranonce: 16 bytes; version_le, ntime_le, nonce_le: 4 bytes each, as in the header. losses:
+    one u40 for each candidate of a share, in their order.
     """
 
     template: int
@@ -61,7 +63,7 @@ class Entry:
     version_le: bytes
     ntime_le: bytes
     nonce_le: bytes
-    loss: int
+    losses: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,10 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A step as it is recorded; see the module's section of the protocol for every part."""
+    """A step as it is recorded; see the module's section of the protocol for every part.
+
+    data_root: 32 bytes, any value: what they name is no part of a record's form.
+    """
 
     job_id: bytes
     step: int
@@ -84,6 +89,11 @@ class StepRecord:
     validation: Validation | None
     state_root: bytes
     data_root: bytes = bytes(32)
+
+
+def entry_size(candidates: int) -> int:
+    """Bytes of an entry of a job with so many candidates a share, 1..64."""
+    return _ENTRY_SIZE + _LOSS_SIZE * candidates
 
 
 def encode_record(record: StepRecord) -> bytes:
@@ -101,7 +111,7 @@ def encode_record(record: StepRecord) -> bytes:
             e.ntime_le,
             e.nonce_le,
         ]
-        parts.append(be40(e.loss))
+        parts += [be40(loss) for loss in e.losses]
     parts.append(record.data_root)
     if record.validation is not None:
         parts += [be40(record.validation.loss), be32(record.validation.hits)]
@@ -130,7 +140,8 @@ def decode_record(step_data: bytes, params: JobParams) -> StepRecord:
         raise InvalidRecord("step", f"is {step}, the job ends at {params.step_limit}")
     miners = tuple(_read_miner(reader, i) for i in range(reader.integer(2, "miners")))
     templates = tuple(_read_template(reader, i) for i in range(reader.integer(1, "templates")))
-    entries = tuple(_read_entry(reader, i) for i in range(params.population))
+    candidates = params.candidates_per_share
+    entries = tuple(_read_entry(reader, i, candidates) for i in range(shares_at(params, step)))
     data_root = reader.take(32, "data_root")
     validation = None
     if params.is_validation_step(step):
@@ -162,10 +173,9 @@ def check_record(record: StepRecord, params: JobParams) -> None:
         raise InvalidRecord("miners", f"must be 1..{MAX_MINERS} rows")
     if not 1 <= len(record.templates) <= MAX_TEMPLATES:
         raise InvalidRecord("templates", f"must be 1..{MAX_TEMPLATES} rows")
-    if len(record.entries) != params.population:
-        raise InvalidRecord("entries", f"must be {params.population}, not {len(record.entries)}")
-    if record.data_root != bytes(32):
-        raise InvalidRecord("data_root", "is reserved and must be zero")
+    _check_counts(record, params)
+    if len(record.data_root) != 32:
+        raise InvalidRecord("data_root", f"must be 32 bytes, not {len(record.data_root)}")
     if (record.validation is not None) != params.is_validation_step(record.step):
         raise InvalidRecord("validation", "must be there on validation steps and only there")
     keys = [_miner_bytes(row) for row in record.miners]
@@ -247,6 +257,17 @@ def pay(record: StepRecord, pot: int) -> list[int]:
         weights[entry.miner] += 1 << record.miners[entry.miner].bits
     total = sum(weights)
     return [pot * weight // total for weight in weights]
+
+
+def _check_counts(record: StepRecord, params: JobParams) -> None:
+    shares, candidates = shares_at(params, record.step), params.candidates_per_share
+    if len(record.entries) != shares:
+        raise InvalidRecord("entries", f"must be {shares}, not {len(record.entries)}")
+    for i, entry in enumerate(record.entries):
+        if len(entry.losses) != candidates:
+            raise InvalidRecord(
+                f"entries[{i}].losses", f"must be {candidates}, not {len(entry.losses)}"
+            )
 
 
 def _check_template(template: TemplateRow, i: int, step: int, params: JobParams) -> None:
@@ -347,7 +368,7 @@ def _read_template(reader: _Reader, i: int) -> TemplateRow:
     return TemplateRow(age, prev_hash_le, nbits_le, script_at, coinbase, branch)
 
 
-def _read_entry(reader: _Reader, i: int) -> Entry:
+def _read_entry(reader: _Reader, i: int, candidates: int) -> Entry:
     where = f"entries[{i}]"
     return Entry(
         reader.integer(1, f"{where}.template"),
@@ -356,7 +377,7 @@ def _read_entry(reader: _Reader, i: int) -> Entry:
         reader.take(4, f"{where}.version"),
         reader.take(4, f"{where}.ntime"),
         reader.take(4, f"{where}.nonce"),
-        reader.integer(5, f"{where}.loss"),
+        tuple(reader.integer(_LOSS_SIZE, f"{where}.losses[{j}]") for j in range(candidates)),
     )
 
 
@@ -366,6 +387,7 @@ def canonical_order(
     shares: Sequence[tuple[bytes, TemplateRow, MinerRow, Entry]],
     validation: Validation | None,
     state_root: bytes,
+    data_root: bytes = bytes(32),
 ) -> StepRecord:
     """A record in canonical order from shares (H, template, miner, entry).
 
@@ -380,9 +402,16 @@ def canonical_order(
         at = template_index.setdefault(template, len(template_index))
         entries.append(
             Entry(
-                at, miner_index[miner], e.extranonce, e.version_le, e.ntime_le, e.nonce_le, e.loss
+                at, miner_index[miner], e.extranonce, e.version_le, e.ntime_le, e.nonce_le, e.losses
             )
         )
     return StepRecord(
-        job_id, step, tuple(miners), tuple(template_index), tuple(entries), validation, state_root
+        job_id,
+        step,
+        tuple(miners),
+        tuple(template_index),
+        tuple(entries),
+        validation,
+        state_root,
+        data_root,
     )

@@ -10,6 +10,7 @@ from potnode.store.errors import (
     DatabaseTooNew,
     DatabaseTooOld,
     DatabaseUnreadable,
+    FeedbackRefused,
     InvalidRow,
     InvalidUrl,
     StoreBusy,
@@ -20,6 +21,7 @@ from potnode.store.errors import (
     StoreInUse,
     StoreUnavailable,
 )
+from potnode.store.feedback import FeedbackRow, FeedbackView, PartRow
 from potnode.store.lock import DirectoryLock
 from potnode.store.outbox import StoreOutbox
 from potnode.store.rows import (
@@ -48,12 +50,16 @@ __all__ = [
     "DatabaseUnreadable",
     "DirectoryLock",
     "EntryResult",
+    "FeedbackRefused",
+    "FeedbackRow",
+    "FeedbackView",
     "InvalidRow",
     "InvalidUrl",
     "JobRow",
     "JobStatus",
     "OutboxRow",
     "Page",
+    "PartRow",
     "ProofView",
     "ShareRow",
     "ShareStatus",

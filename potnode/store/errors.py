@@ -11,6 +11,7 @@
     ├── StoreBusy             more operations are waiting than may wait
     ├── StoreClosed           the store was closed
     ├── StoreConflict         what was to be written contradicts what is stored
+    │   └── FeedbackRefused   a call's key was used before, or a job has pairs enough
     └── InvalidRow            a value does not fit its column
 
 Messages say what is wrong, where, and what to do. No message contains a database password.
@@ -90,6 +91,10 @@ class StoreClosed(StoreError):
 class StoreConflict(StoreError):
     """The operation contradicts what is stored: an unknown job, a step out of order, a share that
     is not pending. Nothing of it was written."""
+
+
+class FeedbackRefused(StoreConflict):
+    """Feedback that is not taken. The message is for whoever sent it."""
 
 
 class InvalidRow(StoreError):

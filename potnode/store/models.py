@@ -109,7 +109,10 @@ class StepColumns(TypedColumns):
 
 class EntryColumns(TypedColumns):
     """The shares a step counted, with what evaluating them gave. Apart from `shares`, so that
-    closing a step appends rows instead of rewriting hundreds of them one by one."""
+    closing a step appends rows instead of rewriting hundreds of them one by one.
+
+    `loss` and `coefficient` are the first candidate's. Those of the others, where a share has any,
+    stand in a row: 5 bytes big-endian a loss, one signed byte a coefficient."""
 
     job_id = Column(LargeBinary(32), primary_key=True)
     step = Column(BigInteger, primary_key=True, autoincrement=False)
@@ -117,6 +120,8 @@ class EntryColumns(TypedColumns):
     hash = Column(LargeBinary(32), ForeignKey("shares.hash"), nullable=False)
     loss = Column(BigInteger, nullable=False)
     coefficient = Column(Integer, nullable=False)
+    more_losses: Named[bytes | None] = Column(LargeBinary)
+    more_coefficients: Named[bytes | None] = Column(LargeBinary)
 
 
 class OutboxColumns(TypedColumns):
@@ -142,6 +147,27 @@ class CheckpointColumns(TypedColumns):
     momenta_le = Column(LargeBinary, nullable=False)
 
 
+class FeedbackColumns(TypedColumns):
+    """Pairs of feedback as they came, one row a call; `first` numbers a job's pairs from 0."""
+
+    job_id = Column(LargeBinary(32), ForeignKey("jobs.job_id"), primary_key=True)
+    first = Column(BigInteger, primary_key=True, autoincrement=False)
+    count = Column(Integer, nullable=False)
+    pairs = Column(LargeBinary, nullable=False)
+    key: Named[str | None] = Column(String(128))
+    received_at = Column(BigInteger, nullable=False)
+
+
+class FeedbackPartColumns(TypedColumns):
+    """Pairs of feedback that were frozen together, as one part of a job's data."""
+
+    job_id = Column(LargeBinary(32), ForeignKey("jobs.job_id"), primary_key=True)
+    first = Column(BigInteger, primary_key=True, autoincrement=False)
+    count = Column(Integer, nullable=False)
+    data_root = Column(LargeBinary(32), nullable=False)
+    frozen_at = Column(BigInteger, nullable=False)
+
+
 def _of_step() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["job_id", "step"], ["steps.job_id", "steps.step"])
 
@@ -161,6 +187,8 @@ steps = Table("steps", metadata, StepColumns)
 entries = Table("entries", metadata, EntryColumns, _of_step(), UniqueConstraint("hash"))
 outbox = Table("outbox", metadata, OutboxColumns, _of_step(), _one_of("status", TxStatus))
 checkpoints = Table("checkpoints", metadata, CheckpointColumns, _of_step())
+feedback = Table("feedback", metadata, FeedbackColumns, UniqueConstraint("job_id", "key"))
+feedback_parts = Table("feedback_parts", metadata, FeedbackPartColumns)
 
 # Both are few among millions: a restart and the recorder must find them without reading all.
 _WAITING = text("status = 'pending' AND step IS NULL")

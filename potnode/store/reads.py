@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from potnode.store.errors import InvalidRow
 from potnode.store.models import checkpoints, entries, jobs, outbox, shares, steps, templates
 from potnode.store.rows import (
+    LOSS_BYTES,
     Checkpoint,
     JobRow,
     JobStatus,
@@ -34,7 +35,8 @@ MAX_PAGE = 1_000
 _HASH_BYTES = 32
 
 
-def _check_limit(limit: int) -> None:
+def check_limit(limit: int) -> None:
+    """Raise InvalidRow unless a page may have so many items."""
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidRow("limit", f"is {limit}, outside 1..{MAX_PAGE}")
 
@@ -138,7 +140,7 @@ def proofs_page(
     cursor: int | None,
 ) -> Page[ProofView]:
     """Shares, newest first, of one job, miner and status or of all."""
-    _check_limit(limit)
+    check_limit(limit)
     query = _proofs().order_by(shares.c.arrival.desc()).limit(limit + 1)
     if job_id is not None:
         query = query.where(shares.c.job_id == job_id)
@@ -171,6 +173,8 @@ def _proofs() -> Select[*tuple[Any, ...]]:
             entries.c.index,
             entries.c.loss,
             entries.c.coefficient,
+            entries.c.more_losses,
+            entries.c.more_coefficients,
             outbox.c.tx_hash,
             outbox.c.block_number,
         )
@@ -184,8 +188,22 @@ def _proofs() -> Select[*tuple[Any, ...]]:
 
 def _proof(row: Row[Any]) -> ProofView:
     values = row._asdict()
+    loss, coefficient = values.pop("loss"), values.pop("coefficient")
+    losses: bytes = values.pop("more_losses") or b""
+    coefficients: bytes = values.pop("more_coefficients") or b""
     del values["arrival"]
-    return ProofView(**{**values, "status": ShareStatus(row.status)})
+    found: dict[str, Any] = {"losses": None, "coefficients": None}
+    if loss is not None:
+        more = range(0, len(losses), LOSS_BYTES)
+        found = {
+            "losses": (loss, *(_number(losses[at : at + LOSS_BYTES]) for at in more)),
+            "coefficients": (coefficient, *((b ^ 0x80) - 0x80 for b in coefficients)),
+        }
+    return ProofView(**{**values, **found, "status": ShareStatus(row.status)})
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
 
 
 def one_step(connection: Connection, job_id: bytes, step: int) -> StepView | None:
@@ -200,7 +218,7 @@ def steps_page(
     connection: Connection, job_id: bytes, limit: int, cursor: int | None
 ) -> Page[StepView]:
     """A job's steps, newest first."""
-    _check_limit(limit)
+    check_limit(limit)
     query = _steps().where(steps.c.job_id == job_id).order_by(steps.c.step.desc()).limit(limit + 1)
     if cursor is not None:
         query = query.where(steps.c.step < cursor)
@@ -294,7 +312,7 @@ def counts(connection: Connection, job_id: bytes | None) -> dict[ShareStatus, in
 
 def unfinished(connection: Connection, limit: int) -> tuple[OutboxRow, ...]:
     """Steps whose transaction is neither final nor refused, a job's in their order."""
-    _check_limit(limit)
+    check_limit(limit)
     rows = connection.execute(
         select(outbox, steps.c.prev_head, steps.c.step_data)
         .join(steps, (steps.c.job_id == outbox.c.job_id) & (steps.c.step == outbox.c.step))

@@ -20,6 +20,8 @@ MAX_SCRIPT = 252
 MAX_WORKER = 128
 MAX_BRANCH = 16
 MAX_COINBASE = 755
+MAX_CANDIDATES = 64  # of a share
+LOSS_BYTES = 5
 
 
 class JobStatus(StrEnum):
@@ -187,20 +189,28 @@ class ShareRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryResult:
-    """What evaluating one share gave: `index` is its place in the step (0..population - 1), `loss`
-    the integer sum (u40), `coefficient` -127..127."""
+    """What evaluating one share gave: `index` is its place in the step's record. Of each of its
+    candidates, 1 to 64, `losses` has the integer sum (u40), `coefficients` the weight -127..127.
+    """
 
     hash: bytes
     index: int
-    loss: int
-    coefficient: int
+    losses: tuple[int, ...]
+    coefficients: tuple[int, ...]
 
     def __post_init__(self) -> None:
         require_length("entry.hash", self.hash, 32)
         require_range("entry.index", self.index, 16)
-        require_range("entry.loss", self.loss, 40)
-        if not -127 <= self.coefficient <= 127:
-            raise InvalidRow("entry.coefficient", f"is {self.coefficient}, outside -127..127")
+        if not 1 <= len(self.losses) <= MAX_CANDIDATES:
+            raise InvalidRow("entry.losses", f"are {len(self.losses)}, not 1..{MAX_CANDIDATES}")
+        if len(self.coefficients) != len(self.losses):
+            raise InvalidRow(
+                "entry.coefficients", f"are {len(self.coefficients)}, losses {len(self.losses)}"
+            )
+        for i, (loss, coefficient) in enumerate(zip(self.losses, self.coefficients, strict=True)):
+            require_range(f"entry.losses[{i}]", loss, 40)
+            if not -127 <= coefficient <= 127:
+                raise InvalidRow(f"entry.coefficients[{i}]", f"is {coefficient}, outside -127..127")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,8 +313,8 @@ class ProofView:
     status: ShareStatus
     step: int | None
     index: int | None
-    loss: int | None
-    coefficient: int | None
+    losses: tuple[int, ...] | None
+    coefficients: tuple[int, ...] | None
     tx_hash: bytes | None
     block_number: int | None
 

@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec, Self, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
-from potnode.store import reads, schema, writes
+from potnode.store import feedback, reads, schema, writes
 from potnode.store.engine import (
     describe,
     parse_url,
@@ -27,6 +27,7 @@ from potnode.store.engine import (
     writing_engine,
 )
 from potnode.store.errors import StoreClosed
+from potnode.store.feedback import FeedbackRow, FeedbackView, PartRow
 from potnode.store.rows import (
     Checkpoint,
     EntryResult,
@@ -109,6 +110,19 @@ class Store:
         Raises StoreBusy at once if the disk can't follow. StoreConflict: its job is not stored.
         """
         return self._writer.submit(writes.add_shares, share)
+
+    def add_feedback(self, row: FeedbackRow) -> Future[int]:
+        """Keep the pairs of a call; how many its job then has. A call whose key is stored with the
+        same pairs is answered again.
+
+        Raises StoreBusy at once if the disk can't follow. FeedbackRefused: the key belongs to other
+        pairs, or the job has enough. StoreConflict: its job is not stored.
+        """
+        return self._writer.submit(feedback.add_feedback, row)
+
+    def freeze_feedback(self, part: PartRow) -> Future[None]:
+        """Make stored pairs a part of their job's data; StoreConflict unless it is the next."""
+        return self._writer.submit(feedback.add_parts, part)
 
     def save_step(
         self,
@@ -238,6 +252,28 @@ class Store:
     def counts(self, job_id: bytes | None = None) -> dict[ShareStatus, int]:
         """How many shares of a job, or of all, have each status. Reads every share."""
         return self._read(reads.counts, job_id)
+
+    def feedback(self, job_id: bytes) -> FeedbackView:
+        """How much feedback a job has, and up to where it is frozen."""
+        return self._read(feedback.read, job_id)
+
+    def feedback_parts(self, job_id: bytes) -> tuple[PartRow, ...]:
+        """Every part of a job's feedback, in their order."""
+        return self._read(feedback.all_parts, job_id)
+
+    def feedback_part(self, job_id: bytes, first: int) -> PartRow | None:
+        """The part that begins with pair `first`."""
+        return self._read(feedback.one_part, job_id, first)
+
+    def feedback_page(
+        self, job_id: bytes, *, limit: int = _PAGE, cursor: int | None = None
+    ) -> Page[PartRow]:
+        """A job's parts, newest first. `limit` 1..1000, `cursor` the `next` of the page before."""
+        return self._read(feedback.parts_page, job_id, limit, cursor)
+
+    def feedback_pairs(self, job_id: bytes, first: int, count: int) -> bytes:
+        """The int8 values of a job's pairs from `first` on, one after the other."""
+        return self._read(feedback.pairs, job_id, first, count)
 
     def unfinished(self, limit: int) -> tuple[OutboxRow, ...]:
         """Steps on their way to the chain, a job's in their order. `limit` 1..1000."""

@@ -17,6 +17,7 @@ from potnode.store.engine import insert_rows
 from potnode.store.errors import InvalidRow, StoreConflict
 from potnode.store.models import checkpoints, entries, jobs, outbox, shares, steps, templates
 from potnode.store.rows import (
+    LOSS_BYTES,
     Checkpoint,
     EntryResult,
     JobRow,
@@ -243,8 +244,9 @@ def _save_step(connection: Connection, closed: ClosedStep) -> None:
                 **key,
                 "index": result.index,
                 "hash": result.hash,
-                "loss": result.loss,
-                "coefficient": result.coefficient,
+                "loss": result.losses[0],
+                "coefficient": result.coefficients[0],
+                **_more(result),
             }
             for result in closed.results
         ],
@@ -265,6 +267,13 @@ def _save_step(connection: Connection, closed: ClosedStep) -> None:
             }
         ],
     )
+
+
+def _more(result: EntryResult) -> dict[str, bytes | None]:
+    """Columns of the candidates beyond the first."""
+    losses = b"".join(loss.to_bytes(LOSS_BYTES, "big") for loss in result.losses[1:])
+    coefficients = bytes(value & 0xFF for value in result.coefficients[1:])
+    return {"more_losses": losses or None, "more_coefficients": coefficients or None}
 
 
 def _check_order(connection: Connection, step: StepRow, name: str) -> None:

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from starlette.testclient import TestClient
 
 from potnode.api.app import create_app
+from potnode.api.writing import WriteRules
 from potnode.bitcoin import ParentChain
 from potnode.campaign import Progress
 from potnode.chain.embedded import EmbeddedChain
@@ -22,11 +24,13 @@ from potnode.chain.rpc import Connection, EmbeddedTransport, RpcLedger
 from potnode.chain.sender import Sender, deploy
 from potnode.clock import SystemClock
 from potnode.config import WorkSettings
+from potnode.data.catalog import Catalog
 from potnode.engine.state import initial
+from potnode.literal.searches import Searches
 from potnode.recording import Recording
 from potnode.spec import work
 from potnode.spec.hashing import sha256
-from potnode.spec.manifest import decode_manifest
+from potnode.spec.manifest_json import decode_manifest
 from potnode.spec.params import encode_params
 from potnode.spec.parent import standalone_parent
 from potnode.spec.record import MinerRow, StepRecord, encode_record, verify_work
@@ -59,6 +63,10 @@ WORKER = "rig"
 JUNK_MANIFEST = b"\xff\x00 no manifest at all"
 
 
+OPEN = WriteRules(token=None, loopback=True, hosts=frozenset({"testserver"}))
+"""Of a node that its own machine alone reaches; the test's client calls it testserver."""
+
+
 @dataclass
 class FakeNode:
     """A `NodeView` whose figures a test can set."""
@@ -67,6 +75,8 @@ class FakeNode:
     ledger: RpcLedger
     facade: Facade | None
     operator: bytes
+    searches: Searches
+    write_rules: WriteRules = OPEN
     stratum_address: tuple[str, int] | None = ("127.0.0.1", 3333)
     training: Progress | None = None
     connected: list[MinerView] = field(default_factory=list)
@@ -111,6 +121,7 @@ class World:
     one whose window passed.
     """
 
+    folder: Path
     store: Store
     chain: EmbeddedChain
     ledger: RpcLedger
@@ -135,17 +146,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         EmbeddedChain.open(folder, fund=[key.address], clock=lambda: int(time.time())) as chain,
         Store(sqlite_url(folder / "node.sqlite")) as store,
     ):
-        yield _build(chain, store, key)
+        yield _build(folder, chain, store, key)
 
 
-def _build(chain: EmbeddedChain, store: Store, key: Key) -> World:
+def _build(folder: Path, chain: EmbeddedChain, store: Store, key: Key) -> World:
     connection = Connection(EmbeddedTransport(chain))
     sender = Sender(connection, key, gas_limit=30_000_000)
     contract = deploy(sender).contract
     assert contract is not None
     ledger = RpcLedger(connection, contract)
     recording = Recording(ledger, sender, store, SystemClock(), confirmations=0)
-    first = make_job(key.address)
+    first = make_job(key.address, candidates_per_share=2, population=8)
     junk = make_job(key.address, salt=b"\x03" * 32)
     drafts = [
         first,
@@ -188,7 +199,7 @@ def _build(chain: EmbeddedChain, store: Store, key: Key) -> World:
             while recording.recorder.step_once() is not Recorded.IDLE:
                 pass
     return World(
-        store, chain, ledger, key, jobs, records, hashes, waiting[:-1], expired=waiting[-1]
+        folder, store, chain, ledger, key, jobs, records, hashes, waiting[:-1], expired=waiting[-1]
     )
 
 
@@ -246,7 +257,12 @@ def _close(
         hits=seen.hits if seen else None,
     )
     entries = [
-        EntryResult(hash=hash_, index=i, loss=entry.loss, coefficient=i - 1)
+        EntryResult(
+            hash=hash_,
+            index=i,
+            losses=entry.losses,
+            coefficients=tuple(i - 1 + 10 * j for j in range(len(entry.losses))),
+        )
         for i, (hash_, entry) in enumerate(zip(hashes, record.entries, strict=True))
     ]
     half = len(state) // 2
@@ -268,12 +284,14 @@ def node(world: World) -> FakeNode:
 
 
 def make_node(world: World) -> FakeNode:
-    """The node, in training, with three connections of two workers."""
+    """The node, in training, with three connections of two workers. It takes literal searches on,
+    and does not run them."""
     return FakeNode(
         store=world.store,
         ledger=world.ledger,
         facade=Facade(world.chain),
         operator=world.key.address,
+        searches=Searches(Path(mkdtemp(dir=world.folder)), Catalog(), threads=2),
         training=progress(world.job_id),
         connected=[
             miner(1, MINER, WORKER),

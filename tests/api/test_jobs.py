@@ -9,8 +9,9 @@ from potnode.chain.errors import BadChainData, ChainUnavailable
 from potnode.engine.export import decode_model
 from potnode.engine.state import initial
 from potnode.spec.hashing import sha256
-from potnode.spec.manifest import decode_manifest
+from potnode.spec.manifest_json import decode_manifest
 from potnode.spec.record import encode_record
+from potnode.spec.schedule import shares_before
 from potnode.spec.work import next_head
 from tests.api.conftest import BLOCK, JUNK_MANIFEST, RECORDED, FakeNode, World
 
@@ -54,7 +55,9 @@ def test_a_job_has_its_terms_its_state_and_its_manifest(client: TestClient, worl
     assert job["owner"] == "0x" + world.key.address.hex()
     assert (job["dataset"], job["model"], job["parameters"]) == ("tiny", "4-4-3", 35)
     assert job["steps"] == RECORDED
-    assert job["proofs"] == RECORDED * params.population
+    assert (job["population"], job["population_start"]) == (8, 8)
+    assert job["candidates_per_share"] == 2
+    assert job["proofs"] == shares_before(params, RECORDED) == RECORDED * 4
     assert job["pot_per_step"] == str(params.pot_per_step)
     assert job["state_root"] == world.records[RECORDED - 1].state_root.hex()
     assert sha256(job["manifest"].encode()).hex() == job["manifest_hash"]
@@ -110,8 +113,12 @@ def test_a_step_has_its_record(client: TestClient, world: World) -> None:
             "miner": "0x" + row.miner.hex(),
             "worker": "rig",
             "bits": row.bits,
-            "loss": record.entries[i].loss,
+            "loss": record.entries[i].losses[0],
             "coefficient": i - 1,
+            "candidates": [
+                {"loss": record.entries[i].losses[0], "coefficient": i - 1},
+                {"loss": record.entries[i].losses[1], "coefficient": i + 9},
+            ],
             "is_block": (1, i) == BLOCK,
         }
     receipt = world.ledger.chain.receipt(bytes.fromhex(step["transaction"]))

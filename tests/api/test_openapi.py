@@ -27,6 +27,19 @@ def document(node: FakeNode) -> BaseSchema:
     return schemathesis.openapi.from_asgi("/openapi.json", create_app(node))
 
 
+def _searchable(case: schemathesis.Case[Any]) -> schemathesis.Case[Any]:
+    """A search that can be: what the document can't say of it is that its range has an order."""
+    if (case.path, case.method.lower()) == ("/job", "post"):
+        given = cast("dict[str, Any]", case.body)
+        low = int(given["nonce_range"][0]) // 2
+        # To the document 2.0 is an integer.
+        whole = {name: int(n) for name, n in given.items() if isinstance(n, float)}
+        seed = given["seed"].encode("ascii", "replace").decode("ascii")
+        right = {"seed": seed, "nonce_range": [low, low + 10], "dataset": "digits", "layer": None}
+        case.body = {**given, **whole, **right}
+    return case
+
+
 def validate(cases: SearchStrategy[schemathesis.Case[Any]]) -> None:
     """Every check schemathesis knows, on a handful of requests."""
 
@@ -47,7 +60,7 @@ def validate(cases: SearchStrategy[schemathesis.Case[Any]]) -> None:
 def test_good_requests_are_answered_as_documented(
     document: BaseSchema, path: str, method: str
 ) -> None:
-    validate(document[path][method].as_strategy())
+    validate(document[path][method].as_strategy().map(_searchable))
 
 
 @pytest.mark.parametrize(("path", "method"), WITH_PARAMETERS)

@@ -38,7 +38,12 @@ def test_a_recorded_proof_says_where_it_counts(client: TestClient, world: World)
     assert proof["hash"] == shown(hash_)
     assert proof["job"] == world.job_id.hex()
     assert (proof["status"], proof["step"], proof["index"]) == ("final", 2, 3)
-    assert (proof["loss"], proof["coefficient"]) == (record.entries[3].loss, 2)
+    losses = record.entries[3].losses
+    assert (proof["loss"], proof["coefficient"]) == (losses[0], 2)
+    assert proof["candidates"] == [
+        {"loss": losses[0], "coefficient": 2},
+        {"loss": losses[1], "coefficient": 12},
+    ]
     receipt = world.ledger.chain.receipt(bytes.fromhex(proof["transaction"]))
     assert receipt is not None
     assert receipt.block_number == proof["block"]

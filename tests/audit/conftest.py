@@ -47,6 +47,14 @@ def honest(operator: Operator) -> Operated:
     return operator.create().train(STEPS)
 
 
+@pytest.fixture(scope="session")
+def several(operator: Operator) -> Operated:
+    """Likewise, of four candidates a share: steps take two shares, then three, then four."""
+    return operator.create(
+        candidates_per_share=4, population_start=8, population=20, step_limit=STEPS
+    ).train(STEPS)
+
+
 @pytest.fixture
 def quick_engine(monkeypatch: pytest.MonkeyPatch, operator: Operator) -> None:
     """Audits take the operator's engine instead of making and testing their own."""

@@ -11,7 +11,7 @@ from potnode.chain.hexes import data
 from potnode.chain.ports import Ledger, Transport
 from potnode.chain.rpc import Connection, RpcLedger
 from potnode.spec.params import ABI_TYPES, WORD
-from potnode.spec.record import ENTRY_SIZE, StepRecord
+from potnode.spec.record import StepRecord, entry_size
 
 Lie = Callable[[str, Sequence[Any], Any], Any]
 STEP_DATA_AT = 4 * WORD
@@ -106,11 +106,11 @@ def record_layout(record: StepRecord) -> list[str]:
         sizes += [(f"{where}.script_at", 2), (f"{where}.coinbase_len", 2)]
         sizes += [(f"{where}.coinbase", len(template.coinbase)), (f"{where}.branch_len", 1)]
         sizes.append((f"{where}.branch", 32 * len(template.branch)))
-    for i in range(len(record.entries)):
+    for i, one in enumerate(record.entries):
         where = f"entries[{i}]"
         entry = [("template", 1), ("miner", 2), ("extranonce", 16), ("version", 4), ("ntime", 4)]
-        entry += [("nonce", 4), ("loss", 5)]
-        if sum(size for _, size in entry) != ENTRY_SIZE:
+        entry += [("nonce", 4), *((f"losses[{j}]", 5) for j in range(len(one.losses)))]
+        if sum(size for _, size in entry) != entry_size(len(one.losses)):
             raise ValueError("an entry has another size")
         sizes += [(f"{where}.{name}", size) for name, size in entry]
     sizes.append(("data_root", 32))

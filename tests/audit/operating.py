@@ -27,11 +27,13 @@ from potnode.engine.engine import Engine
 from potnode.engine.state import EngineState
 from potnode.spec import work
 from potnode.spec.hashing import be32, sha256
-from potnode.spec.manifest import Linear, Manifest, encode_manifest
+from potnode.spec.layers import Linear
+from potnode.spec.manifest import Classes, Evolution, Manifest, Seeded
+from potnode.spec.manifest_json import encode_manifest
 from potnode.spec.params import JobParams, job_id
 from potnode.spec.record import MinerRow, StepRecord, TemplateRow
 from potnode.spec.record import encode_record as record_bytes
-from potnode.trainer import Candidate, ClosedStep, Trainer
+from potnode.trainer import ClosedStep, Trainer, TrainingShare
 from tests.builders import make_template
 
 GAS_LIMIT = 50_000_000
@@ -42,14 +44,13 @@ PLAIN = MinerRow(b"\x11" * 20, BITS)
 PAID_ELSEWHERE = MinerRow(b"\x22" * 20, BITS + 1, SCRIPT)
 MANIFEST = Manifest(
     dataset="tiny",
-    layers=(Linear(6, 5, 6, "relu"), Linear(5, 3, 4, "none")),
+    task=Classes(),
+    input=(6,),
+    layers=(Linear(5, 6, "relu"), Linear(3, 4, "none")),
     train=(0, 1, 2, 3),
-    seed=sha256(b"seed"),
-    std=(4096, 0, 4096, 0),
-    perturbation_shift=2,
-    rule="momentum",
-    eta0=400,
-    eta1=100,
+    initial=Seeded(sha256(b"seed"), (4096, 0, 4096, 0), (0, 0, 0, 0)),
+    perturbation=(2, 1),
+    strategy=Evolution("momentum", 400, 100, batch_start=4),
 )
 
 Tamper = Callable[[StepRecord], StepRecord]
@@ -103,10 +104,14 @@ class Operator:
         key = encode_manifest(manifest) + dataset.root
         return self._engines.setdefault(key, Engine(manifest, dataset, threads=1))
 
-    def create(self, manifest: bytes = encode_manifest(MANIFEST), **changes: Any) -> Operated:
-        """A job on the chain. `changes` replace params that every check accepts."""
-        dataset = self.catalog.by_name("tiny")
-        engine = self.engine(MANIFEST, dataset)
+    def create(
+        self, manifest: bytes | None = None, *, model: Manifest = MANIFEST, **changes: Any
+    ) -> Operated:
+        """A job on the chain. `changes` replace params that every check accepts; a population
+        without a start is the same in all steps."""
+        dataset = self.catalog.by_name(model.dataset)
+        engine = self.engine(model, dataset)
+        manifest = encode_manifest(model) if manifest is None else manifest
         params = JobParams(
             owner=self.key.address,
             operator=self.key.address,
@@ -116,6 +121,7 @@ class Operator:
             train_count=24,
             held_out_count=8,
             population=6,
+            population_start=6,
             batch_size=7,
             min_bits=BITS,
             window=2,
@@ -128,13 +134,14 @@ class Operator:
             stall_timeout=600,
             salt=sha256(be32(next(self._salts))),
         )
+        changes = {"population_start": changes.get("population", 6)} | changes
         params = replace(params, **changes)
         escrow = params.step_limit * (params.pot_per_step + params.operator_fee)
         self.send(encode_create_job(params, manifest), value=escrow)
         identity = job_id(self.ledger.chain.chain_id, self.ledger.contract, params)
         # The operator of a faulty job trains what its manifest should have been.
         root = engine.root(engine.initial())
-        trainer = Trainer(identity, replace(params, initial_root=root), engine)
+        trainer = Trainer(identity, replace(params, initial_root=root), model, engine)
         return Operated(self, identity, params, manifest, trainer)
 
     def send(self, call_data: bytes, *, value: int = 0) -> None:
@@ -158,12 +165,12 @@ class Operated:
     def train(self, steps: int, tamper: Tamper | None = None) -> Operated:
         """Mine, compute and record steps; `tamper` changes each record before it is sent."""
         for _ in range(steps):
-            for candidate in self.shares():
-                self.trainer.admit(candidate, durable=True)
+            for share in self.shares():
+                self.trainer.admit(share, durable=True)
             self.close(tamper)
         return self
 
-    def shares(self) -> list[Candidate]:
+    def shares(self) -> list[TrainingShare]:
         """A step's shares: of two miners, one of them paid by its script, and some late ones."""
         step, late = self.trainer.step, max(self.trainer.step - 1, 0)
         kinds = [
@@ -172,8 +179,7 @@ class Operated:
             (plain_template(), PLAIN, late),
         ]
         return [
-            self.mine(*kind)
-            for kind, _ in zip(itertools.cycle(kinds), range(self.params.population))
+            self.mine(*kind) for kind, _ in zip(itertools.cycle(kinds), range(self.trainer.wanted))
         ]
 
     def close(self, tamper: Tamper | None = None) -> None:
@@ -190,20 +196,21 @@ class Operated:
         self.closed.append(closed)
         self.records.append(record)
 
-    def repeat(self, candidates: Sequence[Candidate]) -> None:
+    def repeat(self, shares: Sequence[TrainingShare]) -> None:
         """Count shares that were counted before, next to new ones: what no honest trainer does."""
         heads = {0: work.head_zero(self.job_id)}
         heads |= {step.record.step + 1: step.head for step in self.closed}
         self.trainer = Trainer(
             self.job_id,
             self.params,
+            MANIFEST,
             self.operator.engine(MANIFEST, self.operator.catalog.by_name("tiny")),
             state=self.trainer.state,
             heads=heads,
         )
-        fresh = self.shares()[len(candidates) :]
-        for candidate in [*candidates, *fresh]:
-            self.trainer.admit(candidate, durable=True)
+        fresh = self.shares()[len(shares) :]
+        for share in [*shares, *fresh]:
+            self.trainer.admit(share, durable=True)
         self.close()
 
     def mine(
@@ -213,7 +220,7 @@ class Operated:
         work_step: int,
         *,
         accept: Callable[[bytes], bool] = lambda _: True,
-    ) -> Candidate:
+    ) -> TrainingShare:
         """A share of a step's work; `accept` is one more condition on its hash."""
         heads = [work.head_zero(self.job_id), *(step.head for step in self.closed)]
         commitment = work.work_id(self.job_id, work_step, heads[work_step])
@@ -235,7 +242,7 @@ class Operated:
             nonce_le = number.to_bytes(4, "little")
             hash_ = work.share_hash(header[:76] + nonce_le)
             if work.meets(hash_, miner.bits) and accept(hash_):
-                return Candidate(
+                return TrainingShare(
                     hash_, work_step, template, miner, extranonce, version_le, ntime_le, nonce_le
                 )
         raise AssertionError("count() does not end")

@@ -25,8 +25,11 @@ from potnode.data.errors import UnknownDataset
 from potnode.data.freeze import freeze
 from potnode.engine.export import decode_model
 from potnode.spec.hashing import sha256
-from potnode.spec.manifest import Linear, Manifest, encode_manifest
+from potnode.spec.layers import Linear
+from potnode.spec.manifest import Evolution, Greedy, Manifest
+from potnode.spec.manifest_json import encode_manifest
 from potnode.spec.record import StepRecord, Validation
+from potnode.spec.schedule import shares_at
 from tests.audit.conftest import audit
 from tests.audit.lying import Lying
 from tests.audit.operating import MANIFEST, STEPS, Operated, Operator, Tamper, tiny_dataset
@@ -130,11 +133,12 @@ def test_a_job_that_is_recorded_while_it_is_audited(operator: Operator) -> None:
 # What the contract cannot see
 
 
-def entry_loss(index: int, change: int) -> Tamper:
+def entry_loss(index: int, change: int, candidate: int = 0) -> Tamper:
     def tamper(record: StepRecord) -> StepRecord:
         entries = list(record.entries)
-        loss = max(entries[index].loss + change, 0)
-        entries[index] = replace(entries[index], loss=loss)
+        losses = list(entries[index].losses)
+        losses[candidate] = max(losses[candidate] + change, 0)
+        entries[index] = replace(entries[index], losses=tuple(losses))
         return replace(record, entries=tuple(entries))
 
     return tamper
@@ -152,9 +156,9 @@ def validation_of(change: Callable[[Validation], Validation]) -> Tamper:
 @pytest.mark.parametrize(
     ("honest_steps", "tamper", "field"),
     [
-        (2, entry_loss(3, 1), "entries[3].loss"),
-        (2, entry_loss(0, -1), "entries[0].loss"),
-        (0, entry_loss(5, 1 << 39), "entries[5].loss"),
+        (2, entry_loss(3, 1), "entries[3].losses[0]"),
+        (2, entry_loss(0, -1), "entries[0].losses[0]"),
+        (0, entry_loss(5, 1 << 39), "entries[5].losses[0]"),
         (1, lambda r: replace(r, state_root=sha256(b"another")), "state_root"),
         (0, validation_of(lambda v: replace(v, loss=v.loss + 1)), "validation.loss"),
         (4, validation_of(lambda v: replace(v, hits=v.hits ^ 1)), "validation.hits"),
@@ -182,10 +186,55 @@ def test_every_wrong_number_of_a_step_is_named_and_none_after_it(operator: Opera
     job.train(2, tamper)
     report = audit(operator, job.job_id)
     assert [(f.step, f.field) for f in report.findings] == [
-        (1, "entries[1].loss"),
-        (1, "entries[4].loss"),
+        (1, "entries[1].losses[0]"),
+        (1, "entries[4].losses[0]"),
         (1, "state_root"),
     ]
+
+
+@pytest.mark.usefixtures("quick_engine")
+def test_a_job_of_several_candidates_passes(operator: Operator, several: Operated) -> None:
+    report = audit(operator, several.job_id)
+    assert report.findings == []
+    assert (report.steps, report.state) == (STEPS, several.closed[-1].state)
+    taken = [len(record.entries) for record in several.records]
+    assert taken == [shares_at(several.params, step) for step in range(STEPS)]
+    assert taken[0] < taken[-1]
+    assert report.shares == sum(taken)
+
+
+@pytest.mark.usefixtures("quick_engine")
+@pytest.mark.parametrize(("entry", "candidate"), [(0, 0), (1, 3), (2, 1)])
+def test_a_wrong_loss_of_one_of_several_candidates_is_named(
+    operator: Operator, entry: int, candidate: int
+) -> None:
+    job = operator.create(candidates_per_share=4, population_start=12, population=16).train(1)
+    job.train(2, entry_loss(entry, 1, candidate))
+    report = audit(operator, job.job_id)
+    place = f"entries[{entry}].losses[{candidate}]"
+    assert [(f.step, f.field) for f in report.findings] == [(1, place)]
+
+
+@pytest.mark.usefixtures("quick_engine")
+def test_a_greedy_job_of_several_candidates_passes(operator: Operator) -> None:
+    greedy = replace(MANIFEST, strategy=Greedy(margin=0, batch_start=4))
+    job = operator.create(
+        model=greedy, candidates_per_share=4, population_start=8, population=16
+    ).train(STEPS)
+    report = Auditor(operator.ledger, operator.catalog, slow=STEPS).audit(job.job_id)
+    assert report.findings == []
+    assert (report.spec_steps, report.state) == (STEPS, job.closed[-1].state)
+    taken = [sum(map(sum, step.coefficients)) for step in job.closed]
+    assert set(taken) == {0, 1}, "some steps took their best candidate, others none"
+
+
+@pytest.mark.usefixtures("quick_engine")
+def test_a_record_that_names_data_is_refused(operator: Operator) -> None:
+    """The contract lets any data root pass; there is no data that one could name."""
+    job = operator.create().train(1)
+    job.train(1, lambda record: replace(record, data_root=sha256(b"data")))
+    report = audit(operator, job.job_id)
+    assert [(f.step, f.field) for f in report.findings] == [(1, "data_root")]
 
 
 @pytest.mark.usefixtures("quick_engine")
@@ -193,12 +242,12 @@ def test_weights_that_were_trained_with_a_wrong_loss(operator: Operator) -> None
     """The operator goes on from the wrong weights: the first step tells."""
     job = operator.create()
     engine = operator.engine(MANIFEST, operator.catalog.by_name("tiny"))
-    job.trainer = type(job.trainer)(job.job_id, job.params, _Flattering(engine))
+    job.trainer = type(job.trainer)(job.job_id, job.params, MANIFEST, _Flattering(engine))
     job.train(3)
     report = audit(operator, job.job_id)
     assert {f.step for f in report.findings} == {0}
     named = [f.field for f in report.findings]
-    assert (named[0], named[-1]) == ("entries[2].loss", "state_root")
+    assert (named[0], named[-1]) == ("entries[2].losses[0]", "state_root")
     assert set(named[1:-1]) <= {"validation.loss", "validation.hits"}
 
 
@@ -222,8 +271,8 @@ def test_a_share_counted_in_two_steps(operator: Operator, later: int) -> None:
     job = operator.create()
     again = job.shares()[0]
     job.trainer.admit(again, durable=True)
-    for candidate in job.shares()[1:]:
-        job.trainer.admit(candidate, durable=True)
+    for share in job.shares()[1:]:
+        job.trainer.admit(share, durable=True)
     job.close()
     job.train(later - 1)
     job.repeat([again])
@@ -238,8 +287,8 @@ def test_a_share_counted_in_two_steps(operator: Operator, later: int) -> None:
 def test_shares_counted_twice_are_all_named(operator: Operator) -> None:
     job = operator.create()
     shares = job.shares()
-    for candidate in shares:
-        job.trainer.admit(candidate, durable=True)
+    for share in shares:
+        job.trainer.admit(share, durable=True)
     job.close()
     job.repeat(shares)
     report = audit(operator, job.job_id)
@@ -277,7 +326,11 @@ def test_a_job_whose_terms_are_wrong(
         (b"{}", "manifest", "lacks the key"),
         (b"\xff\x00", "manifest", "not ASCII JSON"),
         (encode_manifest(MANIFEST) + b" ", "manifest", "not canonical"),
-        (encode_manifest(replace(MANIFEST, eta1=MANIFEST.eta0 + 1)), "manifest", "must not rise"),
+        (
+            encode_manifest(replace(MANIFEST, strategy=Evolution("momentum", 100, 101, 4))),
+            "manifest",
+            "eta",
+        ),
     ],
 )
 def test_a_job_whose_manifest_breaks_a_rule(
@@ -290,13 +343,13 @@ def test_a_job_whose_manifest_breaks_a_rule(
 
 
 def _shaped(inputs: int, classes: int) -> Manifest:
-    layers = (Linear(inputs, 5, 6, "relu"), Linear(5, classes, 4, "none"))
-    return replace(MANIFEST, layers=layers)
+    layers = (Linear(5, 6, "relu"), Linear(classes, 4, "none"))
+    return replace(MANIFEST, input=(inputs,), layers=layers)
 
 
 @pytest.mark.parametrize(
     ("manifest", "field"),
-    [(_shaped(7, 3), "manifest.model[0].in"), (_shaped(6, 2), "manifest.model")],
+    [(_shaped(7, 3), "manifest.input"), (_shaped(6, 2), "manifest.model")],
 )
 def test_a_model_that_does_not_fit_its_dataset(
     operator: Operator, manifest: Manifest, field: str
@@ -376,7 +429,7 @@ def test_a_wrong_engine_is_found_by_the_specification_alone(
     engine = _Wrong(operator.engine(MANIFEST, operator.catalog.by_name("tiny")))
     monkeypatch.setattr("potnode.audit.auditor.Engine", lambda *_: engine)
     job = operator.create()
-    job.trainer = type(job.trainer)(job.job_id, job.params, engine)
+    job.trainer = type(job.trainer)(job.job_id, job.params, MANIFEST, engine)
     job.train(2)
     assert audit(operator, job.job_id).passed, "it agrees with itself"
     report = Auditor(operator.ledger, operator.catalog, slow=2).audit(job.job_id)

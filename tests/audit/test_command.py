@@ -51,15 +51,15 @@ def test_a_job_that_passes(
 def test_a_node_that_lies_in_one_byte(
     run: Run, chain: EmbeddedChain, operator: Operator, honest: Operated
 ) -> None:
-    at = record_layout(honest.records[3]).index("entries[2].loss") + 4
+    at = record_layout(honest.records[3]).index("entries[2].losses[0]") + 4
     with rpc_server(chain, in_event_data("StepRecorded", 3, STEP_DATA_AT + at)) as url:
         code, out, _ = run("audit", honest.job_id.hex(), *where(operator, url))
         json_code, document, _ = run("audit", honest.job_id.hex(), *where(operator, url), "--json")
     assert code == json_code == 1
     assert out.startswith("audit FAILED")
-    assert "\n  step 3: entries[2].loss: byte 4 of 5 is shown as 0x" in out
+    assert "\n  step 3: entries[2].losses[0]: byte 4 of 5 is shown as 0x" in out
     finding: dict[str, Any] = json.loads(document)["findings"][0]
-    assert (finding["step"], finding["field"]) == (3, "entries[2].loss")
+    assert (finding["step"], finding["field"]) == (3, "entries[2].losses[0]")
 
 
 def test_the_specification_can_be_asked_for(
@@ -100,6 +100,20 @@ def test_a_dataset_that_is_not_here(
         code, out, err = run("audit", honest.job_id.hex(), *where(operator, url))
     assert (code, out) == (1, "")
     assert f"no dataset with the root {honest.params.data_root.hex()}" in err
+
+
+def test_a_job_that_costs_too_much_is_not_audited(
+    run: Run,
+    chain: EmbeddedChain,
+    operator: Operator,
+    honest: Operated,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POTNODE_JOBS__SAMPLE_PRODUCTS", "1")
+    with rpc_server(chain) as url:
+        code, out, err = run("audit", honest.job_id.hex(), *where(operator, url))
+    assert (code, out) == (1, "")
+    assert "jobs.sample_products allows 1: raise it" in err
 
 
 def test_a_node_that_does_not_answer(run: Run, operator: Operator, honest: Operated) -> None:

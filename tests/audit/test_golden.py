@@ -11,7 +11,7 @@ import pytest
 from potnode.audit.replay import Replay, Rules
 from potnode.data.dataset import Dataset
 from potnode.engine.engine import Engine
-from potnode.spec.manifest import decode_manifest
+from potnode.spec.manifest_json import decode_manifest
 from potnode.spec.params import decode_params
 
 GOLDEN: dict[str, Any] = json.loads(

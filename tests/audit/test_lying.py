@@ -43,6 +43,8 @@ JOB_WORDS = (
     ("owner", 20),
     ("validate_every", 4),
     ("closed", 1),
+    ("population_start", 2),
+    ("candidates_per_share", 1),
     ("token", 20),
     ("created_at", 8),
     ("pot_per_step", 16),
@@ -262,7 +264,7 @@ def forged(job: Operated, step: int, at: int) -> Iterator[Lie]:
 
 
 @pytest.mark.parametrize(
-    "field", ["entries[2].loss", "validation.loss", "validation.hits", "state_root"]
+    "field", ["entries[2].losses[0]", "validation.loss", "validation.hits", "state_root"]
 )
 def test_a_consistent_forgery_of_what_no_contract_checks(listener: Listener, field: str) -> None:
     step = 4
@@ -277,13 +279,13 @@ def test_a_consistent_forgery_of_work(listener: Listener) -> None:
     named = [listener.first(lie) for lie in forged(listener.job, step, at)]
     assert named[0] == (step, "entries[1].nonce")
     # By luck it is a share, of another loss or out of order.
-    possible = {"entries[1].hash", "entries[1].loss", "entries[2].hash"}
+    possible = {"entries[1].hash", "entries[1].losses[0]", "entries[2].hash"}
     assert {place for _, place in named[1:]} <= possible
 
 
 def test_without_its_transaction_a_job_is_still_refused(listener: Listener) -> None:
     """Then only what the hashes say is known: the parameters are not those of the job's id."""
-    for at in (31, 31 + 7 * WORD, 24 * WORD + 70):
+    for at in (31, 31 + 7 * WORD, 25 * WORD + 70):
         lie = in_event_data(CREATION, 0, at)
 
         def alone(method: str, params: Sequence[Any], answer: Any, lie: Lie = lie) -> Any:
@@ -291,4 +293,4 @@ def test_without_its_transaction_a_job_is_still_refused(listener: Listener) -> N
             return {"input": "0x" + "12" * 40} if hidden else lie(method, params, answer)
 
         step, field = listener.first(alone)
-        assert (step, field) == (None, "manifest" if at > 24 * WORD else "params")
+        assert (step, field) == (None, "manifest" if at > 25 * WORD else "params")

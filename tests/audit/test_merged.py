@@ -24,7 +24,7 @@ from potnode.spec.record import (
     verify_work,
 )
 from potnode.spec.vectors.shares import COMMITMENT
-from potnode.trainer import Candidate
+from potnode.trainer import TrainingShare
 from tests.audit.conftest import Run, audit, where
 from tests.audit.merged import NBITS_LE, SCRIPTS, SOLO, ParentWork, parent_work, root_of
 from tests.audit.operating import PLAIN, Operated, Operator, plain_template
@@ -53,12 +53,12 @@ def _miner(siblings: int) -> MinerRow:
     return SOLO[siblings % len(SOLO)]
 
 
-def _admit(job: Operated, candidates: list[Candidate]) -> None:
-    for candidate in candidates:
-        job.trainer.admit(candidate, durable=True)
+def _admit(job: Operated, shares: list[TrainingShare]) -> None:
+    for share in shares:
+        job.trainer.admit(share, durable=True)
 
 
-def _mine(job: Operated, parent: ParentWork, siblings: int) -> Candidate:
+def _mine(job: Operated, parent: ParentWork, siblings: int) -> TrainingShare:
     wanted = siblings in BLOCKS[job.trainer.step]
 
     def accept(hash_: bytes) -> bool:

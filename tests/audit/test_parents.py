@@ -38,7 +38,7 @@ def row(parent: bytes, *, age: int = 0, nbits_le: bytes = EASY) -> TemplateRow:
 
 def record(step: int, *rows: TemplateRow) -> StepRecord:
     """One entry a row."""
-    entries = [Entry(i, 0, bytes(16), bytes(4), bytes(4), bytes(4), 0) for i in range(len(rows))]
+    entries = [Entry(i, 0, bytes(16), bytes(4), bytes(4), bytes(4), (0,)) for i in range(len(rows))]
     return StepRecord(JOB, step, (MinerRow(bytes(20), 4),), rows, tuple(entries), None, bytes(32))
 
 

@@ -13,6 +13,7 @@ from potnode.spec.record import StepRecord, decode_record, entry_header, verify_
 from tests.audit.lying import record_layout
 from tests.audit.operating import MANIFEST, STEPS, Operated, Operator
 
+LOSSES = tuple(f"losses[{j}]" for j in range(4))
 COUNTED = ("version", "ntime", "nonce", "extranonce")
 
 
@@ -39,14 +40,28 @@ def test_a_replay_has_the_state_of_the_training(operator: Operator, honest: Oper
     assert replay.spec_steps == 0
 
 
-def test_the_specification_agrees_on_every_step(operator: Operator, honest: Operated) -> None:
-    assert replay_before(operator, honest, STEPS, slow=STEPS).spec_steps == STEPS
+def test_the_specification_agrees_on_every_step(
+    operator: Operator, honest: Operated, several: Operated
+) -> None:
+    for job in (honest, several):
+        assert replay_before(operator, job, STEPS, slow=STEPS).spec_steps == STEPS
 
 
 @pytest.mark.parametrize("step", [0, 1, 4, 5])
 def test_every_changed_byte_is_found_and_its_place_named(
     operator: Operator, honest: Operated, step: int
 ) -> None:
+    every_changed_byte_is_named(operator, honest, step)
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_every_changed_byte_of_several_candidates_is_found(
+    operator: Operator, several: Operated, step: int
+) -> None:
+    every_changed_byte_is_named(operator, several, step)
+
+
+def every_changed_byte_is_named(operator: Operator, honest: Operated, step: int) -> None:
     """Without the transaction to compare with, a place can be a row or an entry of it."""
     replay = replay_before(operator, honest, step)
     record, step_data = honest.records[step], honest.closed[step].step_data
@@ -73,11 +88,11 @@ def places(field: str, record: StepRecord) -> set[str]:
     row, _, part = field.partition(".")
     if row.startswith("entries"):
         i = int(row[8:-1])
-        if part == "loss":
+        if part.startswith("losses"):
             return {field}
         if part in COUNTED:  # by luck it may be a share, of another loss or in another order
-            return {f"{row}.hash", f"{row}.loss", f"entries[{i + 1}].hash"}
-        users = {f"{row}.hash", f"{row}.loss", f"{row}.miner", f"{row}.template"}
+            return {f"{row}.hash", *losses(i), f"entries[{i + 1}].hash"}
+        users = {f"{row}.hash", *losses(i), f"{row}.miner", f"{row}.template"}
         return users | {p for p in every_place(record) if p.endswith((".template", f"{part}s[0]"))}
     if row.startswith(("miners", "templates")):
         index = int(row.partition("[")[2][:-1])
@@ -85,10 +100,15 @@ def places(field: str, record: StepRecord) -> set[str]:
         using = [i for i, e in enumerate(record.entries) if getattr(e, kind) == index]
         # Order and distinctness of rows are broken between two of them.
         near = {row, f"{kind}s[{index + 1}]", *(f"templates[{i}]" for i in range(index + 2))}
-        used = {f"entries[{i}].{p}" for i in using for p in ("hash", "loss", "miner")}
+        used = {f"entries[{i}].{p}" for i in using for p in ("hash", "miner")}
+        used |= {place for i in using for place in losses(i)}
         after = {f"entries[{i + 1}].hash" for i in using}
         return near | {field, f"{row}.coinbase", f"{row}.script"} | used | after
     return {field}
+
+
+def losses(entry: int) -> Iterator[str]:
+    yield from (f"entries[{entry}].{name}" for name in LOSSES)
 
 
 def every_place(record: StepRecord) -> Iterator[str]:
@@ -97,7 +117,7 @@ def every_place(record: StepRecord) -> Iterator[str]:
     for kind, parts in (
         ("miners", ("miner", "bits", "script")),
         ("templates", ("age", "prev_hash", "nbits", "script_at", "coinbase", "branch")),
-        ("entries", ("template", "miner", "hash", "coinbase", "loss", *COUNTED)),
+        ("entries", ("template", "miner", "hash", "coinbase", *LOSSES, *COUNTED)),
     ):
         for i in range(256):
             yield f"{kind}[{i}]"

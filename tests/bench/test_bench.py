@@ -15,7 +15,7 @@ from potnode.cli.app import app
 
 def test_a_measured_job_is_trained_recorded_and_audited() -> None:
     figures = measure_job(2)
-    assert (figures.steps, figures.population) == (2, 64)
+    assert (figures.steps, figures.population) == (2, 96)
     assert 200_000 < figures.record_gas < 300_000
     assert min(figures.compute_s, figures.record_s, figures.audit_s) > 0
 
@@ -38,6 +38,7 @@ def test_accuracy_runs_learn_and_differ() -> None:
         (["engine", "--seconds", "0.1"], "runs"),
         (["hash", "--seconds", "1"], "hashes_per_s"),
         (["job", "--steps", "1"], "record_gas"),
+        (["draw", "--weights", "100"], "ratio_to_hashlib"),
         (["shares", "--count", "20", "--in-flight", "5"], "shares_per_s"),
     ],
 )
@@ -48,4 +49,7 @@ def test_commands_print_json(arguments: list[str], key: str) -> None:
     assert document[key]
     if key == "runs":
         run = document["runs"][0]
-        assert set(run) == {"shape", "population", "batch", "device", "evaluations_per_s"}
+        assert run["draws_per_s"] > run["evaluations_per_s"] > 0
+        assert 0 < run["limit_share"] < 1
+        assert set(run) >= {"shape", "population", "batch", "device", "evaluations_per_s"}
+        assert {peer["name"] for peer in document["peers"]} >= {"evosax Open_ES", "EvoTorch PGPE"}

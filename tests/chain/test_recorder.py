@@ -65,6 +65,19 @@ def test_steps_are_recorded_in_order(world: World) -> None:
     ]
 
 
+def test_steps_of_a_rising_population_are_recorded_and_counted(world: World) -> None:
+    job, job_id = world.new_job(
+        candidates_per_share=3, population_start=3, population=12, step_limit=6
+    )
+    world.close_steps(job, job_id, 6)
+    run_until_idle(world.recorder())
+    assert recorded(world, job_id) == [i.step_data for i in world.outbox.items.values()]
+    assert reader.proof_count(world.ledger(), job_id) == 1 + 1 + 2 + 2 + 3 + 3
+    state = reader.job_state(world.ledger(), job_id)
+    assert state is not None
+    assert (state.population_start, state.population, state.candidates_per_share) == (3, 12, 3)
+
+
 def test_nothing_to_do_is_idle(world: World) -> None:
     assert world.recorder().step_once() is Progress.IDLE
 

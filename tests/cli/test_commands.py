@@ -49,6 +49,9 @@ def test_the_commands_are_those_users_rely_on() -> None:
             "job show",
             "audit",
             "model export",
+            "dataset list",
+            "dataset show",
+            "dataset freeze",
             "bench",
             "keys new",
             "keys show",
@@ -69,7 +72,7 @@ def test_every_command_explains_itself(name: str) -> None:
 
 def test_reading_commands_take_json() -> None:
     reading = ("job list", "job show", "audit", "keys show", "config show", "version", "demo")
-    for name in reading:
+    for name in (*reading, "dataset list", "dataset show", "dataset freeze"):
         assert "--json" in {o for p in ALL[f"potnode {name}"].params for o in p.opts}, name
 
 
@@ -182,6 +185,11 @@ def test_jobs_from_file_to_list(tmp_path: Path) -> None:
         words = ["job", command] if command == "show" else [command]
         assert "64 hex digits" in refused(potnode(*words, "xyz", "--data-dir", data_dir))
     model = tmp_path / "model.safetensors"
+    nowhere = potnode("model", "export", identity, data_dir / "no" / "m", "--data-dir", data_dir)
+    assert nowhere.status == 1
+    assert "there is no such folder to write to" in nowhere.err
+    assert "rebuild" not in nowhere.err  # it is said before the work
+
     empty = potnode("model", "export", identity, model, "--data-dir", data_dir)
     assert empty.status == 0, "a job without steps has its initial model"
     assert model.exists()

@@ -10,9 +10,14 @@ from typing import Any, cast
 import pytest
 
 from potnode.api.app import create_app
+from potnode.api.literal import MAX_BODY
 from potnode.api.metrics import METRICS
 from potnode.api.params import MAX_LIMIT
 from potnode.api.ports import NodeView
+from potnode.literal.expansion import MAX_SEED
+from potnode.literal.files import STATUSES
+from potnode.literal.request import MAX_BATCH, MAX_CANDIDATES, MAX_KEEP, MAX_ROUNDS, Request
+from potnode.literal.searches import MAX_KEPT, MAX_WAITING
 from potnode.store.rows import ShareStatus, TxStatus
 
 TEXT = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
@@ -46,7 +51,7 @@ def test_every_error_of_the_document_is_in_the_table() -> None:
     assert documented <= rows
 
 
-@pytest.mark.parametrize("status", [*ShareStatus, *TxStatus])
+@pytest.mark.parametrize("status", [*ShareStatus, *TxStatus, *STATUSES])
 def test_every_status_is_explained(status: str) -> None:
     assert f"`{status}`" in TEXT
 
@@ -70,6 +75,9 @@ def _example(route: str) -> Any:
         ("GET /api/v1/jobs/{job}/steps/{step}", (), "StepDetail"),
         ("GET /api/v1/jobs/{job}/steps/{step}", ("entries", 0), "StepEntry"),
         ("GET /api/v1/jobs/{job}/steps/{step}", ("validation",), "Validation"),
+        ("POST /api/v1/jobs/{job}/feedback", (), "FeedbackAnswer"),
+        ("GET /api/v1/jobs/{job}/feedback", (), "Feedback"),
+        ("GET /api/v1/jobs/{job}/feedback", ("items", 0), "FeedbackPart"),
         ("GET /api/v1/proofs/{share_hash}", (), "ProofDetail"),
         ("GET /api/v1/proofs/{share_hash}", ("template",), "Template"),
         ("GET /api/v1/pool", (), "Pool"),
@@ -82,6 +90,14 @@ def _example(route: str) -> Any:
         ("GET /api/v1/workers", ("items", 0), "Worker"),
         ("GET /api/v1/workers", ("items", 0, "connections", 0), "Connection"),
         ("GET /api/v1/chain", (), "Chain"),
+        ("POST /job", (), "SearchAccepted"),
+        ("GET /job/{id}", (), "SearchDetail"),
+        ("GET /job/{id}", ("request",), "SearchRequest"),
+        ("GET /job/{id}", ("progress",), "SearchProgress"),
+        ("GET /job/{id}", ("best", 0), "KeptNonce"),
+        ("GET /job/{id}", ("ledger",), "SearchLedger"),
+        ("GET /job/{id}", ("ledger", "items", 0), "NonceRecord"),
+        ("GET /job/{id}", ("rounds", 0), "SearchRound"),
     ],
 )
 def test_an_example_has_exactly_the_members_of_its_model(
@@ -91,6 +107,27 @@ def test_an_example_has_exactly_the_members_of_its_model(
     for key in place:
         example = example[key]
     assert list(example) == list(DOCUMENT["components"]["schemas"][model]["properties"])
+
+
+def test_fields_of_a_literal_search_have_their_defaults_and_limits() -> None:
+    section = TEXT.split("### `POST /job`")[1].split("###")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| ?(.*?) ?\|", section, re.MULTILINE))
+    body = DOCUMENT["paths"]["/job"]["post"]["requestBody"]["content"]["application/json"]
+    assert list(rows) == list(body["schema"]["properties"])
+    defaults = Request(seed="", nonce_range=(0, 0))
+    for name, default in rows.items():
+        assert default == (f"`{getattr(defaults, name)}`" if default else ""), name
+    for fact in (
+        f"1 to {MAX_SEED} bytes",
+        f"at most {MAX_CANDIDATES:,} nonces",
+        f"1 to {MAX_ROUNDS} |",
+        f"1 to {MAX_KEEP} |",
+        f"1 to {MAX_BATCH} |",
+        f"429 while {MAX_WAITING} searches wait",
+        f"{MAX_KEPT} searches in all",
+    ):
+        assert fact in section, fact
+    assert f"one for `/job` than {MAX_BODY >> 10} KiB" in TEXT
 
 
 def test_limits_are_those_of_the_application() -> None:

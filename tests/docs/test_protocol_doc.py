@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from potnode.spec import dataset, draw, loss, manifest, params, record, search, state, work
+from potnode.spec import (
+    dataset,
+    draw,
+    layers,
+    literal,
+    loss,
+    manifest,
+    manifest_json,
+    network,
+    params,
+    record,
+    search,
+    state,
+    work,
+)
+from potnode.spec.vectors.models import example_manifests
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -40,7 +56,7 @@ def test_domain_tags_are_those_of_the_code() -> None:
     in_code = {tag for source in SPEC.values() for tag in re.findall(r'b"(potnode/[^"]+)"', source)}
     in_text = set(re.findall(r'"(potnode/[^"]+)"', TEXT))
     assert in_text == in_code
-    assert len(in_code) == 7
+    assert len(in_code) == 9
 
 
 def test_params_are_the_struct_in_its_order() -> None:
@@ -61,48 +77,93 @@ def test_params_are_the_struct_of_the_contract() -> None:
     assert [(name, abi_type) for abi_type, name in fields] == rows
 
 
-EXAMPLE = manifest.Manifest(
-    dataset="d",
-    layers=(manifest.Linear(1, 2, 0, "none"),),
-    train=(0,),
-    seed=bytes(32),
-    std=(1, 0),
-    perturbation_shift=0,
-    rule="momentum",
-    eta0=1,
-    eta1=1,
-)
+def _keys(value: object) -> set[str]:
+    """Every key of an object and of those within it."""
+    if isinstance(value, dict):
+        return set(value) | {key for item in value.values() for key in _keys(item)}
+    if isinstance(value, list):
+        return {key for item in value for key in _keys(item)}
+    return set()
 
 
 def test_manifest_keys_are_those_of_a_manifest() -> None:
-    manifest.check_manifest(EXAMPLE)
-    keys = set(re.findall(rb'[{,]"(\w+)":', manifest.encode_manifest(EXAMPLE)))
-    table = _section(1).split("### Manifest")[1]
-    rows = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
-    inner = {"activation", "in", "out", "shift", "type", "seed", "std", "eta", "rule"}
-    assert {key.decode() for key in keys} == rows | inner
+    examples = [json.loads(manifest_json.encode_manifest(m)) for m in example_manifests().values()]
+    text = _section(1).split("### Manifest")[1]
+    rows = set(re.findall(r"^\| `(\w+)` \|", text.split("**Task.**")[0], re.MULTILINE))
+    for document in examples:
+        assert rows == set(document)
+    inner = {key for document in examples for key in _keys(document)} - rows | {"file"}
+    assert {"from", "kernel", "margin", "mean", "tolerance", "warmup"} <= inner
     for key in inner:
-        assert f'"{key}"' in table
+        assert f'"{key}"' in text or f"`{key}`" in text
     for rule in manifest.RULES:
-        assert f'"{rule}"' in table
-    for activation in manifest.ACTIVATIONS:
-        assert f"`{activation}`" in table
+        assert f'"{rule}"' in text
+    for activation in layers.ACTIVATIONS:
+        assert f"`{activation}`" in text
+
+
+def test_every_layer_has_a_row_with_its_keys_and_a_rule() -> None:
+    rows = {
+        name: (keys, tensors)
+        for names, keys, tensors in re.findall(
+            r"^\| (`[a-z0-9`, ]+`) \|([^|]*)\|[^|]*\|[^|]*\|([^|]*)\|$", _section(1), re.MULTILINE
+        )
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    assert set(rows) >= set(manifest_json.LAYER_TYPES)
+    shown = {
+        layer["type"]: (layer, document)
+        for document in (
+            json.loads(manifest_json.encode_manifest(m)) for m in example_manifests().values()
+        )
+        for layer in document["model"]
+    }
+    for name in manifest_json.LAYER_TYPES:
+        keys, tensors = rows[name]
+        assert set(re.findall(r"`(\w+)`", keys)) == set(shown[name][0]) - {"type"}
+        assert bool(tensors.strip()) == (name not in ("maxpool", "avgpool", "relu", "add"))
+        assert f"**{name}**" in _section(3)
+
+
+def test_every_task_and_strategy_is_named() -> None:
+    for kind in dataset.KINDS:
+        assert f'"type": "{kind}"' in _section(1)
+        assert f"**{kind}**" in _section(3)
+    for kind in ("evolution", "greedy"):
+        assert f'"type": "{kind}"' in _section(1)
+        assert f"### {kind.capitalize()}" in _section(5)
 
 
 @pytest.mark.parametrize(
     "fact",
     [
-        f"candidates of a step: 1 to {params.MAX_POPULATION:,}",
+        f"candidates of a step at the job's end: 1 to {params.MAX_POPULATION:,}",
+        f"candidates of a share: 1 to {params.MAX_CANDIDATES_PER_SHARE}",
+        f"at most {params.MAX_SHARES}, and at most {params.MAX_SHARES_OF_MANY} if p1",
+        f"if p1 is above {params.MANY_CANDIDATES:,} (section 7",
         f"samples of a step's batch: 1 to {params.MAX_BATCH:,}",
-        f"0 to {manifest.MAX_PERTURBATION_SHIFT}: a candidate moves",
-        f"shift of 0 to {manifest.MAX_SHIFT}",
-        f"2 to {manifest.MAX_CLASSES} outputs",
+        f"{manifest.MAX_PERTURBATION_SHIFT} >= e0 >= e1 >= 0: a candidate moves",
+        f"`shift` of 0 to {manifest.MAX_SHIFT}",
+        f"a model of 2 to {manifest.MAX_OUTPUTS} outputs",
         f"`std_t` is 0 to {manifest.MAX_STD}",
-        f"2^{manifest.MAX_INT.bit_length() - 1}, no floats",
+        f"`|mean_t| + rs({manifest.MAX_INITIAL} * std_t, 8)` at most {manifest.MASTER_LIMIT}",
+        f"list of 1 to {manifest.MAX_LAYERS} layers",
+        f"0 <= w < T <= {manifest.MAX_WINDOW:,}",
+        f"0 <= t <= {manifest.MAX_VALUE_ERROR:,}",
+        f"min(|z - t|, {manifest.MAX_VALUE_ERROR})^2 >> 8",
+        f"`outputs * ({manifest.MAX_VALUE_ERROR}^2 >> 8)`",
+        f"A mean is of at most {layers.MAX_AVERAGED:,} values",
+        f"has more than 2^{manifest.MAX_SIZE.bit_length() - 1} values",
+        f"`[{layers.VOCABULARY}, out]`",
+        f"a bias counts v~ << {network.BIAS_SHIFT}",
+        f"`L << (k - {network.MASTER_BITS})` 1 to {manifest.WEIGHT_LIMIT}",
+        f"Inputs and activations are -{network.LARGEST}..{network.LARGEST} as well",
+        f'`sha256("{search.CHECK.decode()}" | work(s) | be32(c))`',
+        f"2^{manifest_json.MAX_INT.bit_length() - 1}, no floats",
         f"2^{(manifest.MAX_ETA + 1).bit_length() - 1} > eta0",
-        f"(2 * Z + 2560) < 2^{manifest.LIMIT_LOSS_SUM.bit_length() - 1}",
+        f"* most < 2^{manifest_json.LIMIT_LOSS_SUM.bit_length() - 1}",
         f"below 2^{manifest.LIMIT_FLOAT32.bit_length() - 1}, every partial sum",
-        f"inputs reaches 2^{manifest.LIMIT_ACCUMULATOR.bit_length() - 1}",
+        f"of a layer reaches 2^{manifest.LIMIT_ACCUMULATOR.bit_length() - 1}",
         f"last layer reaches 2^{manifest.LIMIT_LOGIT.bit_length() - 1}",
         f"K <= {manifest.chunk_length(0)} at e = 0, {manifest.chunk_length(2)} at e = 2",
         f"0 <= bits <= {work.MAX_BITS}",
@@ -116,10 +177,11 @@ def test_manifest_keys_are_those_of_a_manifest() -> None:
         f"n_miners (1..{record.MAX_MINERS})",
         f"n_templates (1..{record.MAX_TEMPLATES})",
         f"u8 version = {record.VERSION}",
-        f"{record.ENTRY_SIZE} bytes at C = 1",
-        f'"{dataset.MAGIC.decode()}" | be32 n_train',
-        f"|M| <= {search.MASTER_LIMIT}",
-        f"-{search.MASTER_LIMIT}, {search.MASTER_LIMIT})",
+        f"{record.entry_size(0)} + {record.entry_size(1) - record.entry_size(0)} * C bytes each",
+        f'"{dataset.MAGIC.decode()}" | u8 kind | be32 n_train',
+        *(f"| {code} | `{kind}` |" for code, kind in enumerate(dataset.KINDS)),
+        f"|M| <= {manifest.MASTER_LIMIT}",
+        f"-{manifest.MASTER_LIMIT}, {manifest.MASTER_LIMIT})",
         f"min({search.MAX_COEFFICIENT}, (32",
         f"|G| <= {search.MAX_COEFFICIENT * params.MAX_POPULATION}",
         f"chunks of {state.CHUNK} weights",
@@ -127,6 +189,7 @@ def test_manifest_keys_are_those_of_a_manifest() -> None:
         f"side {draw.SIDE_ROWS} gives m signs a and side {draw.SIDE_COLUMNS} gives n signs b",
         f"side {draw.SIDE_VECTOR} gives n signs",
         f"two tables of {len(loss.EXP2)} entries",
+        f"numerator = (w_k >> 8) - 2^{literal.DENOMINATOR.bit_length() - 1}",
     ],
 )
 def test_a_fact_stands_in_the_text(fact: str) -> None:
@@ -134,8 +197,12 @@ def test_a_fact_stands_in_the_text(fact: str) -> None:
 
 
 def test_fixed_sizes_add_up() -> None:
-    assert record.ENTRY_SIZE == 1 + 2 + 16 + 4 + 4 + 4 + 5
+    assert record.entry_size(1) == 1 + 2 + 16 + 4 + 4 + 4 + 5
+    assert record.entry_size(64) == 1 + 2 + 16 + 4 + 4 + 4 + 64 * 5
     assert 8 + 1 + len(work.MARKER_PREFIX) + 32 == 47
-    assert dataset.HEADER_SIZE == 8 + 4 + 4 + 4 + 2
-    assert manifest.max_loss(EXAMPLE) == 2 * manifest.logit_bound(EXAMPLE) + 2560
+    assert dataset.HEADER_SIZE == 8 + 1 + 4 + 4 + 4 + 2
+    one, text, values = (example_manifests()[name] for name in ("relu", "gru", "values"))
+    assert manifest.max_loss(one) == 2 * manifest.logit_bound(one) + 2560
+    assert manifest.max_loss(text) == (5 - 2) * (2 * manifest.logit_bound(text) + 2560)
+    assert manifest.max_loss(values) == 2 * (32767**2 >> 8)
     assert manifest.accumulator_bound(5, 2) == 5 * 127 * (127 + 2**2) + 127 * 32 + 2 ** (5 + 2)

@@ -12,7 +12,9 @@ from safetensors import safe_open
 from potnode.engine import state as states
 from potnode.engine.errors import BadModelFile
 from potnode.engine.export import Model, decode_model, encode_model
-from potnode.spec.manifest import encode_manifest
+from potnode.spec.manifest import names
+from potnode.spec.manifest_json import encode_manifest
+from potnode.spec.vectors.models import example_manifests
 from tests.engine.cases import network, state
 
 MANIFEST = network(6, 4, 3)
@@ -23,6 +25,16 @@ def test_a_model_comes_back() -> None:
     data = encode_model(MODEL)
     assert encode_model(MODEL) == data
     assert decode_model(data) == MODEL
+
+
+@pytest.mark.parametrize("name", example_manifests())
+def test_models_of_every_kind_come_back(name: str) -> None:
+    manifest = example_manifests()[name]
+    model = Model(bytes(32), 1, manifest, state(manifest, 2))
+    data = encode_model(model)
+    assert decode_model(data) == model
+    tensors = safetensors.load(data)
+    assert {each for each in tensors if each.count(".") == 2} == set(names(manifest))
 
 
 def test_other_tools_read_it(tmp_path: Path) -> None:
@@ -36,13 +48,18 @@ def test_other_tools_read_it(tmp_path: Path) -> None:
         "job": bytes(range(32)).hex(),
         "manifest": encode_manifest(MANIFEST).decode(),
         "protocol": "potnode/1",
-        "state_root": states.root(MODEL.state).hex(),
+        "state_root": states.root(MODEL.state, MANIFEST.weights).hex(),
         "step": "17",
     }
     assert weight.dtype == np.int8
     assert weight.shape == (4, 6)
-    assert weight.flatten().tolist() == states.forward_weights(MODEL.state.masters[0]).tolist()
-    assert bias.tolist() == states.forward_weights(MODEL.state.masters[3]).tolist()
+    assert (
+        weight.flatten().tolist()
+        == states.forward_weights(MODEL.state.masters[0], MANIFEST.weights).tolist()
+    )
+    assert (
+        bias.tolist() == states.forward_weights(MODEL.state.masters[3], MANIFEST.weights).tolist()
+    )
 
 
 def changed(name: str, **metadata: str) -> bytes:
@@ -55,7 +72,7 @@ def changed(name: str, **metadata: str) -> bytes:
         "job": MODEL.job_id.hex(),
         "manifest": encode_manifest(MANIFEST).decode(),
         "protocol": "potnode/1",
-        "state_root": states.root(MODEL.state).hex(),
+        "state_root": states.root(MODEL.state, MANIFEST.weights).hex(),
         "step": "17",
     }
     return safetensors.save(tensors, known | metadata)

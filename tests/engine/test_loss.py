@@ -12,7 +12,9 @@ from potnode.engine.loss import (
     FLOAT_ORIGIN,
     FLOAT_SHIFT,
     LOGARITHMS,
+    PARTS,
     POWERS,
+    SIXTEENTHS,
 )
 from potnode.spec.loss import EXP2, cross_entropy
 
@@ -40,3 +42,9 @@ def test_the_lookup_is_the_specifications_loss(classes: int, data: st.DataObject
 
 def test_256_equal_logits_are_the_last_logarithm() -> None:
     assert cross_entropy([5] * 256, 9) == int(LOGARITHMS[-1]) == 8 << 8
+
+
+def test_a_power_is_a_rounded_product_of_two() -> None:
+    products = SIXTEENTHS[:, None] * PARTS  # float32, as vector code multiplies
+    assert products.dtype == np.float32
+    assert np.rint(products).astype(int).reshape(-1).tolist() == list(EXP2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +13,12 @@ from hypothesis import strategies as st
 from potnode.engine import state as states
 from potnode.engine.errors import BadState
 from potnode.spec import state as spec_state
-from potnode.spec.manifest import Manifest
+from potnode.spec.errors import InvalidJob
+from potnode.spec.layers import Linear
+from potnode.spec.manifest import Imported, Manifest, Weights
 from potnode.spec.network import forward_weight
-from tests.engine.cases import manifests, network, state
+from tests.engine.cases import manifests, model, network, state
+from tests.spec.cases import PRECISIONS
 
 
 @settings(max_examples=50)
@@ -22,19 +28,39 @@ def test_bytes_roots_and_specification_agree(manifest: Manifest, seed: int) -> N
     now = state(manifest, seed)
     assert states.from_spec(now.to_spec()) == now
     assert states.from_bytes(manifest, now.to_bytes()) == now
-    assert states.root(now) == spec_state.state_root(now.to_spec())
+    assert states.root(now, manifest.weights) == spec_state.state_root(
+        now.to_spec(), manifest.weights
+    )
 
 
 def test_root_over_several_chunks() -> None:
     manifest = network(50, 13, 3)  # 650 weights: five whole chunks and a part
     now = state(manifest, 7)
     assert states.initial(manifest).to_spec() == spec_state.initial_state(manifest)
-    assert states.root(now) == spec_state.state_root(now.to_spec())
+    assert states.root(now, manifest.weights) == spec_state.state_root(
+        now.to_spec(), manifest.weights
+    )
 
 
-def test_every_master_rounds_as_specified() -> None:
+@pytest.mark.parametrize("weights", PRECISIONS)
+def test_every_master_rounds_as_specified(weights: Weights) -> None:
     masters = np.arange(-32512, 32513, dtype=np.int32)
-    assert states.forward_weights(masters).tolist() == [forward_weight(m) for m in masters.tolist()]
+    found = states.forward_weights(masters, weights)
+    assert found.dtype == np.int8
+    assert found.tolist() == [forward_weight(m, weights) for m in masters.tolist()]
+
+
+def test_imported_weights() -> None:
+    masters = np.array([*range(-6, 5), 32512, -32512, 256, 0], "<i4").tobytes()
+    manifest = model((Linear(2, 4, "relu"), Linear(3, 4, "none")), (2,))
+    manifest = replace(manifest, initial=Imported(sha256(masters).digest()))
+    assert states.initial(manifest, masters).to_spec() == spec_state.initial_state(
+        manifest, masters
+    )
+    with pytest.raises(InvalidJob, match="SHA-256"):
+        states.initial(manifest, masters[4:])
+    with pytest.raises(InvalidJob, match="SHA-256"):
+        states.initial(manifest)
 
 
 def test_a_state_is_a_value() -> None:

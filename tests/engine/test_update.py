@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import prod
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,13 +12,16 @@ from hypothesis import strategies as st
 
 from potnode.engine import update
 from potnode.engine.draw import DrawLayout
+from potnode.engine.kernels.gradients import update_vector
+from potnode.engine.state import EngineState
 from potnode.engine.workers import Workers
 from potnode.spec import draw, search
-from potnode.spec.manifest import RULES
-from tests.engine.cases import hashes, network
+from potnode.spec.layers import Depthwise, Linear, Norm
+from potnode.spec.manifest import RULES, Evolution
+from tests.engine.cases import keys, model
 
 _MOMENTUM = (1 << 25) - 1
-_SLOPE = 127 * 1024
+_SLOPE = 127 * 16_384
 
 
 @settings(max_examples=200)
@@ -32,27 +38,34 @@ _SLOPE = 127 * 1024
     st.integers(0, (1 << 15) - 1) | st.just((1 << 15) - 1),
 )
 def test_update_rules(rule: str, weights: list[tuple[int, int, int]], eta: int) -> None:
-    columns = np.array(weights, np.int64).T
-    masters, momenta = update.update(rule, columns[0], columns[1], columns[2], eta)
+    masters, momenta, slopes = np.ascontiguousarray(np.array(weights, np.int32).T)
+    update_vector(rule == "momentum", masters, momenta, slopes, eta)
     expected = [search.update(rule, *weight, eta) for weight in weights]
     assert list(zip(masters.tolist(), momenta.tolist(), strict=True)) == expected
 
 
-@pytest.mark.parametrize("bits", [3, 5, 8, 12])
-def test_ties_round_upwards(bits: int) -> None:
-    values = np.arange(-3 << bits, 3 << bits)
-    shifted = update.rounded_shift(values, bits).tolist()
-    assert shifted == [search.rounded_shift(v, bits) for v in values.tolist()]
+LAYERS = (Depthwise((3, 3), (1, 1), (1, 1), 4, "clip"), Norm(), Linear(70, 8, "relu"))
 
 
-@pytest.mark.parametrize("population", [1, 3, 1024])
-def test_gradients_at_the_largest_coefficients(population: int) -> None:
-    manifest = network(67, 5, 3)
-    layout, workers = DrawLayout(manifest), Workers(2)
-    shares = hashes(population)
-    signs = layout.expand(shares)
-    factors = [127 if row[0] > 0 else -127 for row in signs]  # G[0] of tensor 0's row is 127 P
-    draws = [draw.draw(manifest, draw.candidate_key(h, 0)) for h in shares]
+@pytest.mark.parametrize("population", [1, 3, 130])
+@pytest.mark.parametrize("outputs", [2, 5])
+def test_gradients_at_the_largest_coefficients(population: int, outputs: int) -> None:
+    """Momenta after a step from zero are the gradient times 16."""
+    strategy = Evolution("momentum", 80, 10, 1)
+    manifest = model((*LAYERS, Linear(outputs, 4, "none")), (3, 5, 5), strategy=strategy)
+    manifest = replace(manifest, train=(0, 1, 2, 3, 5, 6))
+    layout, candidates = DrawLayout(manifest), keys(population)
+    signs = layout.expand(candidates)
+    factors = [127 if row[0] > 0 else -127 for row in signs]  # G[0] is 127 P
+    zeros = tuple(np.zeros(prod(s), np.int32) for s in manifest.tensors)
+    before = EngineState(zeros, tuple(z.copy() for z in zeros))
+    after = update.evolved(Workers(2), manifest, strategy, layout, before, signs, factors, 5)
+    draws = [draw.draw(manifest, key) for key in candidates]
     for t, shape in enumerate(manifest.tensors):
+        if t not in manifest.train:
+            assert after.momenta[t] is before.momenta[t]
+            continue
         expected = search.gradient(shape, [d[t] for d in draws], factors)
-        assert update.gradient(workers, layout, t, signs, factors).tolist() == expected
+        assert after.momenta[t].tolist() == [16 * g for g in expected]
+        moved = [search.update("momentum", 0, 0, g, 5)[0] for g in expected]
+        assert after.masters[t].tolist() == moved

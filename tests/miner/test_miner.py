@@ -185,7 +185,7 @@ def _step(share: Share) -> int:
     return int(share.job.tag["step"])
 
 
-async def test_counts_what_is_refused_by_code() -> None:
+async def test_counts_what_is_refused_by_code(caplog: pytest.LogCaptureFixture) -> None:
     pool = SmallPool()
     pool.reject = Reject(RejectCode.JOB_NOT_FOUND, "Stale")
     async with serving(pool) as server:
@@ -194,6 +194,7 @@ async def test_counts_what_is_refused_by_code() -> None:
         stats = running.result()
     assert stats.accepted == 0
     assert stats.rejected == {21: len(pool.shares)}
+    assert caplog.text.count("rejects a share: 'Stale'") == 1
     assert stats.last_share_at is None
 
 

@@ -44,6 +44,7 @@ DEADLINE = 90.0
 """Seconds no wait of a working node comes near."""
 MINER = "0x" + "a1" * 20
 POPULATION = 8
+"""Shares of a step."""
 
 _READY = re.compile(r"ready: miners at \S+:(\d+), API at http://\S+:(\d+)")
 _JOB = """
@@ -51,7 +52,8 @@ dataset = "digits"
 [model]
 hidden = [8]
 [search]
-population = 8
+population = 16
+candidates_per_share = 2
 batch_size = 32
 steps = {steps}
 validate_every = {validate_every}

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
 import pytest
 
 from potnode.access import CONTRACT_FILE, DATABASE_FILE
-from tests.node.harness import Anvil, Digger, RunningNode, create_job, opened_store, potnode
+from tests.node.harness import (
+    Anvil,
+    Digger,
+    RunningNode,
+    create_job,
+    opened_store,
+    potnode,
+    write_job_file,
+)
 
 
 def refusal(data_dir: Path, *options: str, **env: str) -> str:
@@ -56,6 +65,10 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         assert "in use" in said
 
 
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    assert "torch can't use device 'cuda:77'" in refusal(tmp_path, POTNODE_ENGINE__DEVICE="cuda:77")
+
+
 def test_a_chain_that_cannot_be_used(tmp_path: Path) -> None:
     data_dir = tmp_path / "node"
     with Anvil(tmp_path) as anvil:
@@ -88,6 +101,25 @@ def test_a_database_that_is_behind_the_chain(recorded_steps: tuple[Path, bytes])
         assert node.get("/api/v1/jobs")["items"][0]["job"] == job_id.hex()
         assert node.stop()[0] == 0
     assert "Traceback" not in node.log, node.log
+
+
+def test_a_job_that_costs_too_much_is_refused_and_the_next_is_trained(tmp_path: Path) -> None:
+    data_dir = tmp_path / "node"
+    file = write_job_file(tmp_path, steps=2)
+    small = file.read_text()
+    file.write_text(small.replace("[8]", "[64]"))
+    create = ("job", "create", file, "--data-dir", data_dir, "--json")
+    dear = json.loads(potnode(*create).out)["job"]
+    limit = {"POTNODE_JOBS__STEP_PRODUCTS": "1000000"}
+    refused = potnode(*create, env=limit)
+    assert refused.status == 1
+    assert "jobs.step_products allows 1,000,000" in refused.err
+    file.write_text(small)
+    made = json.loads(potnode(*create, env=limit).out)["job"]
+    with RunningNode(data_dir, env=limit) as node:
+        node.wait_for_line(f"job {dear} cannot be trained: the job takes .* a step")
+        node.wait_for_line(f"job {made}: digits, step 0")
+        assert len(node.get("/api/v1/jobs")["items"]) == 2
 
 
 @pytest.fixture

@@ -5,8 +5,19 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potnode.spec.draw import candidate_key, draw, signs
-from potnode.spec.vectors.numbers import example_manifests
+from potnode.spec import layers as kinds
+from potnode.spec.draw import (
+    SIDE_COLUMNS,
+    SIDE_ROWS,
+    SIDE_VECTOR,
+    candidate_key,
+    draw,
+    signs,
+)
+from potnode.spec.layers import VOCABULARY
+from potnode.spec.manifest import NextByte
+from potnode.spec.vectors.models import example_manifests
+from tests.spec.cases import model
 
 hashes = st.binary(min_size=32, max_size=32)
 
@@ -55,3 +66,28 @@ def test_only_trained_tensors_are_drawn(hash_: bytes) -> None:
             shape = manifest.tensors[t]
             assert len(tensor.rows) == shape[0]
             assert len(tensor.columns) == (shape[1] if len(shape) == 2 else 0)
+
+
+def test_every_tensor_is_drawn_as_a_matrix_or_as_a_vector() -> None:
+    convolutions = model(
+        (
+            kinds.Conv2d(4, (2, 3), (1, 1), (0, 0), 4, "relu"),
+            kinds.Depthwise((2, 2), (1, 1), (0, 0), 4, "relu"),
+            kinds.Norm(),
+            kinds.Linear(3, 4, "none"),
+        ),
+        (2, 4, 4),
+    )
+    key = candidate_key(bytes(32), 3)
+    drawn = draw(convolutions, key)
+    # conv2d: a row for each output channel, a column for each of 2 * 2 * 3 weights of its kernel.
+    assert drawn[0].rows == signs(key, 0, SIDE_ROWS, 4)
+    assert drawn[0].columns == signs(key, 0, SIDE_COLUMNS, 12)
+    assert (drawn[1].rows, drawn[1].columns) == (signs(key, 1, SIDE_VECTOR, 4), [])
+    # depthwise: each of 4 * 2 * 2 weights has a sign of its own; so has each of the norm's 8.
+    assert (drawn[2].rows, drawn[2].columns) == (signs(key, 2, SIDE_VECTOR, 16), [])
+    assert (drawn[4].rows, drawn[4].columns) == (signs(key, 4, SIDE_VECTOR, 8), [])
+    table = model((kinds.Embedding(5), kinds.Linear(256, 4, "none")), (), task=NextByte(3, 0))
+    drawn = draw(table, key)
+    assert drawn[0].rows == signs(key, 0, SIDE_ROWS, VOCABULARY)
+    assert drawn[0].columns == signs(key, 0, SIDE_COLUMNS, 5)

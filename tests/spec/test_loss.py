@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potnode.spec.loss import EXP2, LOG2, cross_entropy, is_hit
+from potnode.spec.loss import EXP2, LOG2, cross_entropy, is_hit, preference, squared_error
 
 near = st.lists(st.integers(-3000, 3000), min_size=2, max_size=256)
 far = st.lists(st.integers(-(2**23) + 1, 2**23 - 1), min_size=2, max_size=40)
@@ -66,3 +66,30 @@ def test_a_distance_of_31_octaves_counts_nothing() -> None:
 def test_the_lowest_index_of_the_maximum_is_the_answer(logits: list[int]) -> None:
     hits = [i for i in range(len(logits)) if is_hit(logits, i)]
     assert hits == [min(i for i, z in enumerate(logits) if z == max(logits))]
+
+
+scores = st.integers(-3000, 3000) | st.integers(-(2**23) + 1, 2**23 - 1)
+
+
+@given(scores, scores)
+def test_a_preference_is_the_logistic_loss_of_the_difference(preferred: int, other: int) -> None:
+    difference = (other - preferred) / 256
+    exact = 256 * (max(difference, 0) + math.log2(1 + 2.0 ** -abs(difference)))
+    assert -3.5 <= preference(preferred, other) - exact <= 0.7
+    assert (preference(preferred, other) < preference(other, preferred)) == (preferred > other)
+
+
+def test_equal_scores_cost_a_bit() -> None:
+    assert preference(77, 77) == 256
+
+
+@given(scores, st.integers(-(2**15), 2**15 - 1))
+def test_a_squared_error_is_capped_and_rounded_down(value: int, target: int) -> None:
+    error = squared_error(value, target)
+    assert error == math.floor(min(32767, abs(value - target)) ** 2 / 256)
+    assert 0 <= error <= 32767**2 // 256 < 2**22
+    assert squared_error(-value, -target) == error
+
+
+def test_squared_errors_by_hand() -> None:
+    assert [squared_error(*pair) for pair in ((5, 5), (0, 15), (16, 0), (-48, 0))] == [0, 0, 1, 9]

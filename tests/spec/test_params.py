@@ -81,7 +81,7 @@ def test_dirty_padding_is_refused(four: Ledger) -> None:
     data = encode_params(four.params)
     with pytest.raises(InvalidJob, match=r"params\.owner is not a canonical address"):
         decode_params(b"\x01" + data[1:])
-    with pytest.raises(InvalidJob, match="768 bytes, not 767"):
+    with pytest.raises(InvalidJob, match="800 bytes, not 799"):
         decode_params(data[:-1])
 
 
@@ -91,7 +91,9 @@ def test_dirty_padding_is_refused(four: Ledger) -> None:
         ("population", 0),
         ("population", MAX_POPULATION + 1),
         ("candidates_per_share", 0),
-        ("candidates_per_share", 2),
+        ("candidates_per_share", 65),
+        ("population_start", 0),
+        ("population_start", 5),
         ("batch_size", 0),
         ("batch_size", MAX_BATCH + 1),
         ("train_count", 0),
@@ -115,6 +117,33 @@ def test_a_value_out_of_range_is_named(four: Ledger, name: str, value: Any) -> N
     check_params(four.params)
     with pytest.raises(InvalidJob, match=rf"params\.{name} "):
         check_params(replace(four.params, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "each", "named"),
+    [
+        (4, 4, 4, None),
+        (4, 6, 4, r"population is 6, allowed is a multiple of candidates_per_share, 4"),
+        (2, 4, 4, r"population_start is 2, allowed is a multiple"),
+        (8, 4, 4, r"population_start is 8, allowed is 1\.\.4"),
+        (1, 512, 1, None),
+        (1, 513, 1, r"population is 513, allowed is at most 512 shares of 1 candidates$"),
+        (8, 4096, 8, None),
+        (9, 4104, 9, r"population is 4104, allowed is at most 256 shares of 9 candidates where"),
+        (17, 4352, 17, None),
+        (64, 16_384, 64, None),
+        (64, 16_448, 64, r"population is 16448, allowed is 1\.\.16384"),
+    ],
+)
+def test_populations_are_whole_shares_of_which_a_step_can_be_settled(
+    four: Ledger, start: int, end: int, each: int, named: str | None
+) -> None:
+    params = replace(four.params, population_start=start, population=end, candidates_per_share=each)
+    if named is None:
+        check_params(params)
+    else:
+        with pytest.raises(InvalidJob, match=named):
+            check_params(params)
 
 
 def test_what_has_no_encoding_is_refused_before_it_is_hashed(four: Ledger) -> None:

@@ -12,7 +12,6 @@ from potnode.spec import work
 from potnode.spec.errors import InvalidRecord
 from potnode.spec.hashing import sha256
 from potnode.spec.record import (
-    ENTRY_SIZE,
     Entry,
     MinerRow,
     StepRecord,
@@ -21,6 +20,7 @@ from potnode.spec.record import (
     decode_record,
     encode_record,
     entry_header,
+    entry_size,
     pay,
     verify_work,
 )
@@ -29,8 +29,9 @@ from potnode.spec.vectors.ledger import PLANS, Ledger, run_job
 
 FOUR = run_job(PLANS[1])
 EDGES = run_job(PLANS[4])
+SEVERAL = run_job(PLANS[5])
 FAULTS = faults(FOUR)
-CASES = [(ledger, step) for ledger in (FOUR, EDGES) for step in range(len(ledger.records))]
+CASES = [(ledger, step) for ledger in (FOUR, EDGES, SEVERAL) for step in range(len(ledger.records))]
 
 
 def test_every_golden_record_is_decoded_and_its_work_verified(ledgers: dict[str, Ledger]) -> None:
@@ -81,14 +82,14 @@ def test_the_layout_is_the_documented_one() -> None:
         assert take(1) == bytes([len(template.branch)])
         assert take(32 * len(template.branch)) == b"".join(template.branch)
     for entry in record.entries:
-        assert take(ENTRY_SIZE) == (
+        assert take(entry_size(1)) == (
             bytes([entry.template])
             + entry.miner.to_bytes(2, "big")
             + entry.extranonce
             + entry.version_le
             + entry.ntime_le
             + entry.nonce_le
-            + entry.loss.to_bytes(5, "big")
+            + entry.losses[0].to_bytes(5, "big")
         )
     assert take(32) == bytes(32)
     assert record.validation is not None
@@ -96,6 +97,26 @@ def test_the_layout_is_the_documented_one() -> None:
     assert take(4) == record.validation.hits.to_bytes(4, "big")
     assert take(32) == record.state_root
     assert at == len(data)
+
+
+def test_an_entry_has_the_losses_of_all_candidates_of_its_share() -> None:
+    assert [len(record.entries) for record in SEVERAL.records] == [1, 1, 2, 2, 3, 3]
+    data, record = SEVERAL.step_data[5], SEVERAL.records[5]  # a validation step
+    tail = 32 + 9 + 32
+    assert entry_size(4) == 51
+    for i, entry in enumerate(record.entries):
+        at = len(data) - tail - (3 - i) * 51 + 31
+        losses = [data[at + 5 * j : at + 5 * j + 5] for j in range(4)]
+        assert [int.from_bytes(loss, "big") for loss in losses] == list(entry.losses)
+        assert len(set(entry.losses)) > 1
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_any_data_root_passes(root: bytes) -> None:
+    record = replace(FOUR.records[2], data_root=root)
+    decoded = decode_record(encode_record(record), FOUR.params)
+    assert decoded == record
+    assert verify_work(decoded, FOUR.work_of_age(2)) == FOUR.hashes[2]
 
 
 @settings(max_examples=600)
@@ -140,11 +161,14 @@ def test_every_byte_a_share_commits_to_is_bound_by_its_hash() -> None:
 
 def test_a_row_made_by_hand_is_checked_like_one_decoded() -> None:
     record = FOUR.records[2]
+    two = replace(record.entries[0], losses=(1, 2))
     long_branch = replace(record.templates[0], branch=(bytes(32),) * 17)
     for changed, field in (
         (replace(record, templates=(long_branch, *record.templates[1:])), "templates[0].branch"),
         (replace(record, validation=None), "validation"),
         (replace(record, entries=record.entries[:-1]), "entries"),
+        (replace(record, entries=(two, *record.entries[1:])), "entries[0].losses"),
+        (replace(record, data_root=bytes(31)), "data_root"),
         (replace(record, miners=record.miners * 400), "miners"),
     ):
         with pytest.raises(InvalidRecord) as caught:
@@ -182,7 +206,7 @@ def test_pay_is_in_proportion_to_agreed_work(
     pot = data.draw(st.integers(0, 2**128 - 1))
     miners = tuple(MinerRow(bytes([i] * 20), bits) for i, (bits, _) in enumerate(rows))
     entries = tuple(
-        Entry(0, i, bytes(16), bytes(4), bytes(4), bytes(4), 0)
+        Entry(0, i, bytes(16), bytes(4), bytes(4), bytes(4), (0,))
         for i, (_, count) in enumerate(rows)
         for _ in range(count)
     )

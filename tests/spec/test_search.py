@@ -10,26 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potnode.spec.draw import TensorDraw
+from potnode.spec.manifest import MASTER_LIMIT
 from potnode.spec.search import (
-    MASTER_LIMIT,
+    CHECK,
     batch_indices,
+    best,
+    clip_master,
     coefficients,
     gradient,
+    is_better,
     rounded_shift,
-    step_size,
     update,
 )
-from potnode.spec.vectors.numbers import example_manifests
 
 works = st.binary(min_size=32, max_size=32)
 losses = st.lists(st.integers(0, 2**40 - 1), min_size=1, max_size=80)
 
 
-def _words(work: bytes, blocks: int) -> list[int]:
-    digests = (
-        hashlib.sha256(b"potnode/1/batch" + work + c.to_bytes(4, "big")).digest()
-        for c in range(blocks)
-    )
+def _words(work: bytes, blocks: int, tag: bytes = b"potnode/1/batch") -> list[int]:
+    digests = (hashlib.sha256(tag + work + c.to_bytes(4, "big")).digest() for c in range(blocks))
     return list(
         chain.from_iterable(
             (int.from_bytes(d[i : i + 4], "big") for i in range(0, 32, 4)) for d in digests
@@ -49,6 +48,15 @@ def test_a_batch_is_words_of_a_stream_with_the_uneven_rest_refused(
     assert indices == accepted[:size]
     assert len(indices) == size
     assert all(0 <= i < count for i in indices)
+
+
+@given(works, st.integers(1, 2**32 - 1), st.integers(1, 50))
+def test_the_check_batch_is_drawn_likewise_from_a_stream_of_its_own(
+    work: bytes, count: int, size: int
+) -> None:
+    bound = count * (2**32 // count)
+    accepted = [w % count for w in _words(work, size, b"potnode/1/check") if w < bound]
+    assert batch_indices(work, count, size, CHECK) == accepted[:size]
 
 
 @given(works, st.integers(1, 100), st.integers(1, 100))
@@ -118,11 +126,13 @@ def test_two_candidates_weigh_the_same_and_an_outlier_is_capped() -> None:
 
 
 def test_sums_of_the_largest_losses_are_exact() -> None:
-    values = [0] * 512 + [2**40 - 1] * 512
-    deviations = [sum(values) - 1024 * value for value in values]
-    assert max(map(abs, deviations)) < 2**50
-    assert 2**64 < sum(d * d for d in deviations) < 2**110
-    assert coefficients(values) == [32] * 512 + [-32] * 512
+    half = 8192
+    values = [0] * half + [2**40 - 1] * half
+    total = sum(values)
+    deviations = [total - 2 * half * value for value in values]
+    assert max(map(abs, deviations)) < 2**54
+    assert 2**64 < sum(d * d for d in deviations) < 2**122
+    assert coefficients(values) == [32] * half + [-32] * half
 
 
 @given(st.data())
@@ -149,15 +159,6 @@ def test_the_gradient_is_a_sum_of_outer_products(data: st.DataObject) -> None:
     assert max(map(abs, flat)) <= 127 * population
 
 
-def test_the_step_size_falls_from_first_towards_last() -> None:
-    manifest = example_manifests()["linear"]
-    sizes = [step_size(manifest, s, 100) for s in range(101)]
-    assert (sizes[0], sizes[100]) == (80, 10)
-    assert sizes == sorted(sizes, reverse=True)
-    assert step_size(manifest, 1, 100) == 80  # 80 - 70 * 1 // 100
-    assert step_size(manifest, 2, 100) == 79
-
-
 @given(st.integers(-(2**60), 2**60), st.integers(1, 16))
 def test_rounding_is_to_the_nearest_and_ties_rise(value: int, bits: int) -> None:
     shifted = rounded_shift(value, bits)
@@ -165,8 +166,9 @@ def test_rounding_is_to_the_nearest_and_ties_rise(value: int, bits: int) -> None
     assert -Fraction(1, 2) <= error < Fraction(1, 2)
 
 
-# The largest momentum a slope of at most 127 * 1024 can build up; rounding adds the last term.
-SLOPE = 127 * 1024
+# The largest momentum a slope can build up; rounding adds the last term. The largest slope is that
+# of 16,384 candidates.
+SLOPE = 127 * 16_384
 MOMENTUM_LIMIT = {"momentum": 128 * SLOPE + 4, "sign_momentum": 64 * SLOPE + 16}
 
 
@@ -181,7 +183,8 @@ def test_updates_stay_in_their_ranges(
     rule: str, master: int, part: float, slope: int, eta: int
 ) -> None:
     limit = MOMENTUM_LIMIT[rule]
-    assert limit < 2**24
+    assert limit < 2**28
+    assert 9 * limit < 2**63
     momentum = int(part * limit)
     new_master, new_momentum = update(rule, master, momentum, slope, eta)
     assert abs(new_momentum) <= limit
@@ -208,3 +211,24 @@ def test_both_rules_by_hand() -> None:
     assert update("sign_momentum", 7, 100, -60, 50) == (-43, -23)
     assert update("sign_momentum", 7, 0, 0, 50) == (7, 0)
     assert update("sign_momentum", 32500, 0, 9, 50) == (32512, 18)
+
+
+@given(losses)
+def test_the_best_is_the_first_of_the_lowest(values: list[int]) -> None:
+    assert best(values) == values.index(min(values))
+
+
+def test_ties_go_to_the_lowest_index() -> None:
+    assert best([5, 3, 3, 9, 3]) == 1
+
+
+def test_better_is_by_more_than_the_margin() -> None:
+    assert is_better(99, 100, 0)
+    assert not is_better(100, 100, 0)
+    assert is_better(89, 100, 10)
+    assert not is_better(90, 100, 10)
+
+
+@given(st.integers(-(2**20), 2**20))
+def test_masters_are_clipped(master: int) -> None:
+    assert clip_master(master) == sorted([-32512, master, 32512])[1]

@@ -3,16 +3,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from potnode.spec import dataset, evaluate, search, state, work
-from potnode.spec.draw import candidate_key, draw
-from potnode.spec.manifest import check_job, decode_manifest
+from potnode.spec import dataset, evaluate, search, state, step, work
+from potnode.spec.draw import candidate_keys, draw
+from potnode.spec.manifest import RULES, Evolution, Greedy
+from potnode.spec.manifest_json import check_job, decode_manifest
 from potnode.spec.network import forward_weights
 from potnode.spec.params import decode_params, job_id
 from potnode.spec.record import decode_record, verify_work
+from potnode.spec.schedule import step_terms
 from potnode.spec.vectors.__main__ import main
 from potnode.spec.vectors.form import MAX_NUMBER, number, text
 
@@ -20,7 +23,9 @@ FOLDER = Path(__file__).parents[1] / "vectors"
 NAMES = {
     "dataset.json",
     "draw.json",
+    "feedback.json",
     "job.json",
+    "literal.json",
     "loss.json",
     "network.json",
     "record.json",
@@ -99,30 +104,33 @@ def test_a_golden_job_replays_from_its_file_alone(job: dict[str, list[str] | str
     assert dataset.dataset_root(data) == params.data_root
     samples = [dataset.read_sample(data, header, i) for i in range(header.count)]
     current = state.initial_state(manifest)
-    assert state.state_root(current) == params.initial_root
+    assert state.state_root(current, manifest.weights) == params.initial_root
     heads = [work.head_zero(identity)]
-    for step, text_ in enumerate(loaded["stepData"]):
+    for number_, text_ in enumerate(loaded["stepData"]):
         step_data = _bytes(text_)
         works = [work.work_id(identity, s, head) for s, head in enumerate(heads)]
         record = decode_record(step_data, params)
-        assert (record.job_id, record.step) == (identity, step)
-        hashes = verify_work(record, works[::-1].__getitem__)  # works[step] has age 0
-        indices = search.batch_indices(works[step], params.train_count, params.batch_size)
+        assert (record.job_id, record.step) == (identity, number_)
+        hashes = verify_work(record, works[::-1].__getitem__)  # the last work has age 0
+        terms = step_terms(manifest, params, number_)
+        indices = search.batch_indices(works[-1], params.train_count, terms.batch_size)
         batch = [samples[i] for i in indices]
-        weights = forward_weights(current.masters)
-        for hash_, entry in zip(hashes, record.entries, strict=True):
-            perturbation = draw(manifest, candidate_key(hash_, 0))
-            assert evaluate.candidate_loss(manifest, weights, batch, perturbation) == entry.loss
-        losses = [entry.loss for entry in record.entries]
-        current = state.step(
-            manifest, current, hashes, losses, number=step, step_limit=params.step_limit
-        )
-        assert state.state_root(current) == record.state_root
+        weights = forward_weights(current.masters, manifest.weights)
+        keys = candidate_keys(hashes, params.candidates_per_share)
+        losses = [loss for entry in record.entries for loss in entry.losses]
+        for key, loss in zip(keys, losses, strict=True):
+            drawn = draw(manifest, key)
+            assert evaluate.candidate_loss(manifest, weights, batch, drawn, terms.shift) == loss
+        current, _ = step.advance(
+            manifest, current, keys, losses, terms, works[-1],
+            train_count=params.train_count, sample=samples.__getitem__,
+        )  # fmt: skip
+        assert state.state_root(current, manifest.weights) == record.state_root
         if record.validation is not None:
-            after = forward_weights(current.masters)
+            after = forward_weights(current.masters, manifest.weights)
             figures = evaluate.validation(manifest, after, samples[params.train_count :])
             assert (record.validation.loss, record.validation.hits) == figures
-        heads.append(work.next_head(heads[step], step_data))
+        heads.append(work.next_head(heads[number_], step_data))
     assert heads == [_bytes(head) for head in loaded["heads"]]
 
 
@@ -130,16 +138,24 @@ def test_golden_records_show_every_shape() -> None:
     jobs = RECORDS["jobs"]
     steps = [step for job in jobs for step in job["steps"]]
     assert {job["population"] for job in jobs} >= {1, 4, 64, 300}
+    assert {job["candidatesPerShare"] for job in jobs} >= {1, 4, 64}
+    assert any(job["populationStart"] < job["population"] for job in jobs)
     assert {0, 1, 2} <= {age for step in steps for age in step["templateAge"]}
     assert {0, 4, 12, 16} <= {n for step in steps for n in step["branchLengths"]}
     assert {True, False} == {step["validates"] for step in steps}
     assert {1, 300} <= {len(step["miners"]) for step in steps}
     scripts = {len(script) // 2 - 1 for step in steps for script in step["scripts"]}
     assert {0, 1, 252} <= scripts
-    assert {decode_manifest(_bytes(job["manifest"])).rule for job in jobs} == {
-        "momentum",
-        "sign_momentum",
-    }
+    strategies = [decode_manifest(_bytes(job["manifest"])).strategy for job in jobs]
+    assert {s.rule for s in strategies if isinstance(s, Evolution)} == set(RULES)
+    [greedy] = [
+        job
+        for job, strategy in zip(jobs, strategies, strict=True)
+        if isinstance(strategy, Greedy) and strategy.margin and strategy.batch_start == 1
+    ]
+    # Some steps of it are taken, and some are not.
+    moved = {before != after for before, after in pairwise(greedy["stateRoots"])}
+    assert moved == {True, False}
     sizes = {
         len(_bytes(c)) for c in json.loads((FOLDER / "work.json").read_text())["fill"]["coinbase"]
     }

@@ -99,8 +99,14 @@ def checkpoint(step: int, job_id: bytes = JOB_ID, weights: int = 100) -> Checkpo
     )
 
 
-def results(hashes: Sequence[bytes]) -> list[EntryResult]:
+def results(hashes: Sequence[bytes], candidates: int = 1) -> list[EntryResult]:
+    most = (1 << 40) - 1
     return [
-        EntryResult(hash=value, index=at, loss=(1 << 40) - 1 - at, coefficient=at % 255 - 127)
+        EntryResult(
+            hash=value,
+            index=at,
+            losses=tuple(most - at - 99 * j for j in range(candidates)),
+            coefficients=tuple((at + 7 * j) % 255 - 127 for j in range(candidates)),
+        )
         for at, value in enumerate(hashes)
     ]

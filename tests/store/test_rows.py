@@ -33,7 +33,7 @@ def test_a_template_is_known_by_its_content() -> None:
     assert len({one.template_id for one in [record, *changed]}) == 6
 
 
-ENTRY = EntryResult(hash=digest("h"), index=0, loss=0, coefficient=0)
+ENTRY = EntryResult(hash=digest("h"), index=0, losses=(0,), coefficients=(0,))
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,13 @@ ENTRY = EntryResult(hash=digest("h"), index=0, loss=0, coefficient=0)
         (lambda: replace(share(1), worker="\ud800"), "share.worker"),
         (lambda: replace(ENTRY, hash=b""), "entry.hash"),
         (lambda: replace(ENTRY, index=1 << 16), "entry.index"),
-        (lambda: replace(ENTRY, loss=1 << 40), "entry.loss"),
-        (lambda: replace(ENTRY, coefficient=-128), "entry.coefficient"),
-        (lambda: replace(ENTRY, coefficient=128), "entry.coefficient"),
+        (lambda: replace(ENTRY, losses=(1 << 40,)), "entry.losses[0]"),
+        (lambda: replace(ENTRY, losses=(0, -1), coefficients=(0, 0)), "entry.losses[1]"),
+        (lambda: replace(ENTRY, losses=(), coefficients=()), "entry.losses"),
+        (lambda: replace(ENTRY, losses=(0,) * 65, coefficients=(0,) * 65), "entry.losses"),
+        (lambda: replace(ENTRY, losses=(0, 0)), "entry.coefficients"),
+        (lambda: replace(ENTRY, coefficients=(-128,)), "entry.coefficients[0]"),
+        (lambda: replace(ENTRY, coefficients=(128,)), "entry.coefficients[0]"),
         (lambda: replace(step_row(0), job_id=b""), "step.job_id"),
         (lambda: replace(step_row(0), step=1 << 32), "step.step"),
         (lambda: replace(step_row(0), prev_head=b""), "step.prev_head"),
@@ -100,5 +104,5 @@ def test_values_that_do_not_fit(change: Callable[[], Any], field: str) -> None:
 
 def test_the_largest_values_fit() -> None:
     replace(share(1), work_step=(1 << 32) - 1, bits=255, script=bytes(252), worker="x" * 128)
-    replace(ENTRY, index=1023, loss=(1 << 40) - 1, coefficient=-127)
+    replace(ENTRY, index=511, losses=((1 << 40) - 1,) * 64, coefficients=(-127,) * 64)
     replace(TEMPLATE, coinbase=bytes(755), branch=(bytes(32),) * 16)

@@ -89,7 +89,8 @@ def test_a_share_comes_back_as_it_was(store: Store) -> None:
     proof = store.proof(rows[7].hash)
     assert proof is not None
     assert proof.status is ShareStatus.PENDING
-    assert (proof.step, proof.index, proof.loss, proof.tx_hash) == (None, None, None, None)
+    assert (proof.step, proof.index, proof.losses, proof.tx_hash) == (None, None, None, None)
+    assert proof.coefficients is None
     assert proof.prev_hash_le == rows[7].template.prev_hash_le
     assert store.template(proof.template_id) == rows[7].template
     assert store.template(digest("unknown")) is None
@@ -157,6 +158,19 @@ def test_a_share_of_an_unknown_job_fails_alone(store: Store) -> None:
     assert len(store.pending_shares(JOB_ID)) == 10
 
 
+@pytest.mark.parametrize("candidates", [1, 3, 64])
+def test_every_candidate_of_a_share_is_kept(store: Store, candidates: int) -> None:
+    hashes = fill(store, 5)
+    entries = results(hashes, candidates)
+    store.save_step(step_row(0), entries, checkpoint(0), []).result()
+    proofs = store.step_proofs(JOB_ID, 0)
+    assert [(p.losses, p.coefficients) for p in proofs] == [
+        (r.losses, r.coefficients) for r in entries
+    ]
+    assert {len(p.losses or ()) for p in proofs} == {candidates}
+    assert store.proof(hashes[2]) == proofs[2]
+
+
 def test_a_step_is_saved_whole(store: Store, url: str) -> None:
     hashes = fill(store, 12)
     counted, expired, waiting = hashes[:8], hashes[8:10], hashes[10:]
@@ -169,8 +183,8 @@ def test_a_step_is_saved_whole(store: Store, url: str) -> None:
         assert again.step_data(JOB_ID, 0) == step_row(0).step_data
         assert again.step_data(JOB_ID, 1) is None
         proofs = again.step_proofs(JOB_ID, 0)
-        expected = [(one.hash, one.index, one.loss, one.coefficient) for one in results(counted)]
-        assert [(p.hash, p.index, p.loss, p.coefficient) for p in proofs] == expected
+        expected = [(r.hash, r.index, r.losses, r.coefficients) for r in results(counted)]
+        assert [(p.hash, p.index, p.losses, p.coefficients) for p in proofs] == expected
         assert {proof.status for proof in proofs} == {ShareStatus.PENDING}
         assert again.proof(counted[3]) == proofs[3]
         view = again.step(JOB_ID, 0)

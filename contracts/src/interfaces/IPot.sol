@@ -18,10 +18,14 @@ struct JobParams {
     uint32 trainCount;
     /// @notice Number of held-out samples.
     uint32 heldOutCount;
-    /// @notice Number of entries of every step, at most 512: it must be possible to settle a step of as many payees by
-    /// one transaction.
+    /// @notice Number of candidates of a step at the end of the job, p1: at most 16,384, a multiple of
+    /// `candidatesPerShare`, and of at most 512 shares (256 if there are more than 4096 candidates): it must be possible to
+    /// record and to settle a step of as many payees by one transaction each.
     uint16 population;
-    /// @notice Candidates drawn from one share; 1 in this version.
+    /// @notice Number of candidates of step 0, p0: at most `population`, a multiple of `candidatesPerShare` too. Step s has
+    /// ((p0 + (p1 - p0) * s / stepLimit) / candidatesPerShare) * candidatesPerShare candidates, divisions rounding down.
+    uint16 populationStart;
+    /// @notice Candidates drawn from one share, 1 to 64.
     uint8 candidatesPerShare;
     /// @notice Samples in a step's batch.
     uint32 batchSize;
@@ -71,6 +75,8 @@ struct Job {
     uint32 validateEvery;
     /// @notice True once the owner took back the escrow of the steps that were never recorded.
     bool closed;
+    uint16 populationStart;
+    uint8 candidatesPerShare;
     /// @notice ERC-20 token of the payments, or zero for the native coin.
     address token;
     /// @notice Block time of the job's creation.
@@ -87,7 +93,7 @@ struct Job {
 
 /// @title IPot
 /// @notice Registry of training jobs and of their steps. A step is a set of Bitcoin headers that ASICs hashed, each
-/// with the loss of the candidate its hash draws; the contract rebuilds every header, checks its work and to whom it
+/// with the losses of the candidates its hash draws; the contract rebuilds every header, checks its work and to whom it
 /// is owed, chains the records, and pays the miners from the job's escrow.
 /// @dev The contract has no owner, no administrator, no upgrade path and no oracle. Nothing of a job can be changed by
 /// anyone once it is created.
@@ -98,7 +104,7 @@ struct Job {
 ///
 /// What is assumed:
 /// - The owner trusts the operator: the escrow is safe only as far as that goes. In this version the operator can pay
-///   itself everything, for the work of P * 2^minBits hashes a step (P being the population), or by recording one
+///   itself everything, for the work of 2^minBits hashes a share, or by recording one
 ///   step's shares again in up to window + 1 steps, which this contract doesn't prevent and an audit shows afterwards.
 ///   Wrong losses are paid all the same. The owner can't dismiss the operator.
 /// - Miners trust the operator not to leave out their shares, and so their pay, which no audit can show. It can't
@@ -139,10 +145,14 @@ interface IPot {
     error NotOwner(address owner, address sender);
     /// @notice SHA-256 of the manifest isn't `params.manifestHash`.
     error WrongManifest(bytes32 expected, bytes32 given);
-    /// @notice This version draws one candidate per share.
+    /// @notice A share draws 1 to 64 candidates.
     error BadCandidatesPerShare(uint256 given);
-    /// @notice The population must be 1 to 512.
+    /// @notice The population must be 1 to 16,384 and a multiple of the candidates of a share.
     error BadPopulation(uint256 given);
+    /// @notice The population at the start must be 1 to that at the end, and a multiple of the candidates of a share.
+    error BadPopulationStart(uint256 given);
+    /// @notice A step may have 512 shares, or 256 if they are of more than 4096 candidates.
+    error TooManyShares(uint256 shares, uint256 allowed);
     /// @notice The batch size must be 1 to 65,536.
     error BadBatchSize(uint256 given);
     /// @notice The job must have at least one training sample.
@@ -210,8 +220,6 @@ interface IPot {
     error EntriesNotAscending(uint256 entry);
     /// @notice Entry `entry`: H is above target(bits).
     error HashAboveTarget(uint256 entry);
-    /// @notice `data_root` is reserved and must be zero.
-    error DataRootNotZero();
 
     /* ERRORS: COINBASES (offsets within the coinbase as the record has it) */
 
@@ -311,7 +319,7 @@ interface IPot {
     /// @notice Block time of a step's record (zero: not recorded), and whether it is paid.
     function stepInfo(bytes32 job, uint32 step) external view returns (uint64 recordedAt, bool settled);
 
-    /// @notice Number of training proofs: one for each entry of each recorded step.
+    /// @notice Number of training proofs: one for each share of each recorded step.
     function proofCount(bytes32 job) external view returns (uint256);
 
     /// @notice What `account` can withdraw in `token` (zero: the native coin).

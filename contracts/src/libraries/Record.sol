@@ -9,7 +9,8 @@ import {Marker} from "./Marker.sol";
 
 /// @title Record
 /// @notice The record of one step: where its parts are, that they are canonical, and the share behind each entry.
-/// @dev All integers big-endian, all header fields as in the header; P is the job's population.
+/// @dev All integers big-endian, all header fields as in the header; N is the number of the step's shares, C that of
+/// the candidates of a share.
 ///
 ///      | bytes         | field                                                                             |
 ///      |---------------|-----------------------------------------------------------------------------------|
@@ -18,8 +19,9 @@ import {Marker} from "./Marker.sol";
 ///      | 22 + n each   | miner 20, bits 1, n 1, payout script n (at most 252)                              |
 ///      | 1             | number of template rows, 1 to 64                                                  |
 ///      | 42 + n + 32 m | age 1, prev_hash 32, nbits 4, script_at 2, n 2, coinbase n, m 1, siblings 32 m    |
-///      | P * 36        | entries: template 1, miner 2, extranonce 16, version 4, ntime 4, nonce 4, loss 5  |
-///      | 32            | data_root, zero                                                                   |
+///      | N * (31 + 5C) | entries: template 1, miner 2, extranonce 16, version 4, ntime 4, nonce 4,         |
+///      |               | losses 5 each                                                                     |
+///      | 32            | data_root, anything                                                               |
 ///      | 5, 4          | validation loss sum and hits, on validation steps only                            |
 ///      | 32            | state_root after the step                                                         |
 ///
@@ -55,8 +57,9 @@ library Record {
     uint256 internal constant TEMPLATE_SCRIPT_AT = 37;
     uint256 internal constant TEMPLATE_COINBASE_LENGTH_AT = 39;
 
-    /// @notice An entry; offsets in it.
-    uint256 internal constant ENTRY_LENGTH = 36;
+    /// @notice An entry up to its losses, and one of them; offsets in an entry.
+    uint256 internal constant ENTRY_LENGTH = 31;
+    uint256 internal constant LOSS_LENGTH = 5;
     uint256 internal constant ENTRY_MINER_AT = 1;
     uint256 internal constant ENTRY_EXTRANONCE_AT = 3;
     uint256 internal constant ENTRY_VERSION_AT = 19;
@@ -71,7 +74,10 @@ library Record {
     /// @notice What a job demands of the record of one step.
     struct Rules {
         uint256 step;
-        uint256 population;
+        /// @dev Number of entries: the step's shares.
+        uint256 shares;
+        /// @dev Candidates of a share, which is how many losses an entry has.
+        uint256 candidates;
         uint256 minBits;
         uint256 window;
         /// @dev Whether this step carries validation figures.
@@ -100,6 +106,9 @@ library Record {
         uint256[] miners;
         Template[] templates;
         uint256 entriesAt;
+        /// @dev Length of an entry with its losses.
+        uint256 entryLength;
+        /// @dev Where the entries end.
         uint256 dataRootAt;
     }
 
@@ -135,7 +144,8 @@ library Record {
         // Below 2^32: every part is bounded by the number of its rows and by their lengths. Bytes that are bound are as
         // long as they have to be.
         unchecked {
-            uint256 entriesLength = rules.population * ENTRY_LENGTH;
+            parts.entryLength = ENTRY_LENGTH + rules.candidates * LOSS_LENGTH;
+            uint256 entriesLength = rules.shares * parts.entryLength;
             uint256 endLength = rules.validation ? ROOTS_LENGTH + VALIDATION_LENGTH : ROOTS_LENGTH;
             if (rules.bound) at = data.length - endLength - entriesLength;
             else (parts.templates, at) = _templates(data, at, rules);
@@ -146,7 +156,6 @@ library Record {
         }
         _need(data, at);
         require(at == data.length, IPot.TrailingBytes(at, data.length));
-        require(data.word(parts.dataRootAt) == 0, IPot.DataRootNotZero());
     }
 
     /// @notice Checks every entry: rows that exist and are all used, templates in order of first use, script where
@@ -165,7 +174,8 @@ library Record {
             // A pair has one place where it may be kept; where there are more pairs than places, the last one stays.
             Pair[] memory pairs = new Pair[](count < KEPT_PAIRS ? count : KEPT_PAIRS);
             Pair memory pair = pairs[0];
-            for (uint256 at = parts.entriesAt; at != parts.dataRootAt; at += ENTRY_LENGTH) {
+            (uint256 entryLength, uint256 end) = (parts.entryLength, parts.dataRootAt);
+            for (uint256 at = parts.entriesAt; at != end; at += entryLength) {
                 uint256 entry = uint256(data.word(at));
                 uint256 t = entry >> 248;
                 if (t >= templatesUsed) {
@@ -224,7 +234,8 @@ library Record {
     function entriesOf(bytes calldata data, Parts memory parts) internal pure returns (uint256[] memory counts) {
         counts = new uint256[](parts.miners.length);
         unchecked {
-            for (uint256 at = parts.entriesAt; at < parts.dataRootAt; at += ENTRY_LENGTH) {
+            (uint256 entryLength, uint256 end) = (parts.entryLength, parts.dataRootAt);
+            for (uint256 at = parts.entriesAt; at < end; at += entryLength) {
                 ++counts[data.uint16At(at + ENTRY_MINER_AT)];
             }
         }
@@ -254,7 +265,7 @@ library Record {
 
     /// @dev The number of the entry at `at`.
     function _indexOf(Parts memory parts, uint256 at) private pure returns (uint256) {
-        return (at - parts.entriesAt) / ENTRY_LENGTH;
+        return (at - parts.entriesAt) / parts.entryLength;
     }
 
     /// @dev Makes ready what the shares of one template and one miner have in common.

@@ -21,7 +21,7 @@ contract GasTest is BaseTest {
     function setUp() public override {
         super.setUp();
         p = defaultParams();
-        p.population = 64;
+        (p.populationStart, p.population) = (64, 64);
         p.stepLimit = 1000;
         p.minBits = 1;
         vm.deal(OWNER, 10 ether);

@@ -5,6 +5,7 @@ import {Coinbase} from "../../src/libraries/Coinbase.sol";
 import {Header} from "../../src/libraries/Header.sol";
 import {Marker} from "../../src/libraries/Marker.sol";
 import {Record} from "../../src/libraries/Record.sol";
+import {Schedule} from "../../src/libraries/Schedule.sol";
 import {ILibraries} from "../utils/ILibraries.sol";
 
 /// @notice Lets tests call the libraries' internal functions, compiled as the contract is.
@@ -92,15 +93,16 @@ contract Libraries is ILibraries {
 
     function share(
         bytes calldata stepData,
-        uint256 population,
+        uint256 shareCount,
+        uint256 candidates,
         bool validation,
         bytes32[] calldata works,
         uint256 entry
     ) external view returns (bytes32 digest, address payee, uint256 bits) {
         (, uint32 step) = Record.head(stepData);
         Record.Parts memory parts =
-            Record.parse(stepData, Record.Rules(step, population, 0, type(uint8).max, validation, false));
-        uint256 at = parts.entriesAt + entry * Record.ENTRY_LENGTH;
+            Record.parse(stepData, Record.Rules(step, shareCount, candidates, 0, type(uint8).max, validation, false));
+        uint256 at = parts.entriesAt + entry * parts.entryLength;
         uint256 template = uint8(stepData[at]);
         uint256 minerAt = parts.miners[uint16(bytes2(stepData[at + 1:at + 3]))];
         parts.templates[template].work = works[template];
@@ -109,6 +111,16 @@ contract Libraries is ILibraries {
             Record.payee(stepData, minerAt),
             Record.bits(stepData, minerAt)
         );
+    }
+
+    /* SCHEDULE */
+
+    function onLine(uint256 first, uint256 last, uint256 limit, uint256 step) external pure returns (uint256) {
+        return Schedule.onLine(first, last, limit, step);
+    }
+
+    function sumOnLine(uint256 first, uint256 last, uint256 limit, uint256 count) external pure returns (uint256) {
+        return Schedule.sumOnLine(first, last, limit, count);
     }
 
     /// @dev Where in memory the bytes begin.

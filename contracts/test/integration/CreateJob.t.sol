@@ -28,6 +28,8 @@ contract CreateJobTest is BaseTest {
         vm.assertEq(j.owner, OWNER);
         vm.assertEq(j.operator, OPERATOR);
         vm.assertEq(j.population, p.population);
+        vm.assertEq(j.populationStart, p.populationStart);
+        vm.assertEq(j.candidatesPerShare, p.candidatesPerShare);
         vm.assertEq(j.minBits, p.minBits);
         vm.assertEq(j.window, p.window);
         vm.assertEq(j.steps, 0);
@@ -71,8 +73,8 @@ contract CreateJobTest is BaseTest {
     function test_createJob_idBindsEverything() public {
         bytes32 id = pot.jobId(p);
         bytes memory encoded = abi.encode(p);
-        vm.assertEq(encoded.length, 24 * 32);
-        for (uint256 field; field < 24; ++field) {
+        vm.assertEq(encoded.length, 25 * 32);
+        for (uint256 field; field < 25; ++field) {
             bytes memory changed = bytes.concat(encoded);
             changed[32 * field + 31] ^= 0x01;
             vm.assertTrue(pot.jobId(abi.decode(changed, (JobParams))) != id);
@@ -108,18 +110,49 @@ contract CreateJobTest is BaseTest {
     }
 
     function test_createJob_revertsFor_candidatesPerShare() public {
-        for (uint8 n; n < 3; n += 2) {
+        for (uint8 n; n < 66; n += 65) {
             p.candidatesPerShare = n;
             expectRevert(abi.encodeWithSelector(IPot.BadCandidatesPerShare.selector, n));
         }
+        (p.candidatesPerShare, p.populationStart, p.population) = (64, 64, 64);
+        createJob(p);
     }
 
     function test_createJob_revertsFor_population() public {
         p.population = 0;
         expectRevert(abi.encodeWithSelector(IPot.BadPopulation.selector, 0));
+        p.candidatesPerShare = 4;
+        p.population = 6;
+        expectRevert(abi.encodeWithSelector(IPot.BadPopulation.selector, 6));
+        p.candidatesPerShare = 64;
+        p.population = 16_448;
+        expectRevert(abi.encodeWithSelector(IPot.BadPopulation.selector, 16_448));
+        (p.populationStart, p.population) = (64, 16_384);
+        createJob(p);
+    }
+
+    function test_createJob_revertsFor_populationStart() public {
+        p.populationStart = 0;
+        expectRevert(abi.encodeWithSelector(IPot.BadPopulationStart.selector, 0));
+        p.populationStart = 5;
+        expectRevert(abi.encodeWithSelector(IPot.BadPopulationStart.selector, 5));
+        (p.candidatesPerShare, p.populationStart, p.population) = (4, 6, 8);
+        expectRevert(abi.encodeWithSelector(IPot.BadPopulationStart.selector, 6));
+        p.populationStart = 4;
+        createJob(p);
+    }
+
+    function test_createJob_revertsFor_tooManyShares() public {
         p.population = 513;
-        expectRevert(abi.encodeWithSelector(IPot.BadPopulation.selector, 513));
+        expectRevert(abi.encodeWithSelector(IPot.TooManyShares.selector, 513, 512));
         p.population = 512;
+        createJob(p);
+        // 4096 candidates are the most that 512 shares may have.
+        (p.candidatesPerShare, p.populationStart, p.population) = (8, 8, 4096);
+        createJob(p);
+        (p.candidatesPerShare, p.populationStart, p.population) = (9, 9, 4104);
+        expectRevert(abi.encodeWithSelector(IPot.TooManyShares.selector, 456, 256));
+        (p.candidatesPerShare, p.populationStart, p.population) = (17, 17, 17 * 256);
         createJob(p);
     }
 

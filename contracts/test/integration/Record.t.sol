@@ -72,7 +72,7 @@ contract RecordTest is BaseTest {
     }
 
     function test_record_longestCoinbaseAndBranch() public {
-        p.population = 1;
+        (p.populationStart, p.population) = (1, 1);
         job = createJob(p);
         Step memory s = draft(job, p, 0);
         // 115 bytes for the shortest form, 83 more of scriptSig, 557 of outputs: 755.
@@ -87,7 +87,7 @@ contract RecordTest is BaseTest {
     }
 
     function test_record_shortestCoinbase() public {
-        p.population = 1;
+        (p.populationStart, p.population) = (1, 1);
         job = createJob(p);
         Step memory s = draft(job, p, 0);
         s.templates[0].coinbase = Builder.coinbase(17, "");
@@ -97,7 +97,7 @@ contract RecordTest is BaseTest {
     }
 
     function test_record_manyRows() public {
-        p.population = 60;
+        (p.populationStart, p.population) = (60, 60);
         p.minBits = 0;
         job = createJob(p);
         Step memory s = draft(job, p, 0);
@@ -223,10 +223,65 @@ contract RecordTest is BaseTest {
         expectRecordRevert(s, abi.encodeWithSelector(IPot.Truncated.selector, length, length - 9));
     }
 
-    function test_record_revertsFor_dataRoot() public {
+    /// @dev What data a job is given while it runs isn't for the contract to judge.
+    function test_record_anyDataRoot() public {
         Step memory s = nextStep(job, p);
-        s.dataRoot = bytes32(uint256(1));
-        expectRecordRevert(s, abi.encodeWithSelector(IPot.DataRootNotZero.selector));
+        s.dataRoot = keccak256("data");
+        record(s);
+        s = nextStep(job, p);
+        s.dataRoot = bytes32(type(uint256).max);
+        record(s);
+        vm.assertEq(pot.steps(job), 2);
+    }
+
+    /* CANDIDATES AND SCHEDULE */
+
+    /// @dev Two candidates a share, from one share to four in nine steps: 1 1 1 2 2 2 3 3 3.
+    function test_record_risingPopulation() public {
+        (p.candidatesPerShare, p.populationStart, p.population, p.stepLimit) = (2, 2, 8, 9);
+        job = createJob(p);
+        uint256 proofs;
+        for (uint32 step; step < 9; ++step) {
+            Step memory s = draft(job, p, step);
+            vm.assertEq(s.entries.length, 1 + step / 3);
+            for (uint256 i; i < s.entries.length; ++i) {
+                s.entries[i].miner = uint16(i % s.miners.length);
+            }
+            vm.assertEq(Reference.encodeEntry(s.entries[0]).length, 41);
+            record(finish(s));
+            proofs += s.entries.length;
+            vm.assertEq(pot.proofCount(job), proofs);
+        }
+    }
+
+    function test_record_mostCandidates() public {
+        (p.candidatesPerShare, p.populationStart, p.population) = (64, 192, 192);
+        job = createJob(p);
+        bytes memory data = recordNext(job, p);
+        recordNext(job, p);
+        vm.assertEq(pot.proofCount(job), 6);
+        vm.warp(block.timestamp + p.challengeWindow);
+        pot.settle(data);
+    }
+
+    /// @dev A step takes its own number of shares, not the one before's, and each has all of its losses.
+    function test_record_revertsFor_anotherNumberOfShares() public {
+        (p.candidatesPerShare, p.populationStart, p.population, p.stepLimit) = (2, 2, 8, 9);
+        p.validateEvery = 100;
+        job = createJob(p);
+        while (pot.steps(job) < 3) recordNext(job, p);
+        Step memory s = nextStep(job, p);
+        uint256 length = Reference.encode(s).length;
+        (p.populationStart, p.population) = (2, 2);
+        Step memory fewer = nextStep(job, p);
+        uint256 short = Reference.encode(fewer).length;
+        expectRecordRevert(fewer, abi.encodeWithSelector(IPot.Truncated.selector, short + 41, short));
+        (p.populationStart, p.population) = (6, 6);
+        expectRecordRevert(nextStep(job, p), abi.encodeWithSelector(IPot.TrailingBytes.selector, length, length + 41));
+        s.entries[1].losses = new uint40[](1);
+        expectRecordRevert(s, abi.encodeWithSelector(IPot.Truncated.selector, length, length - 5));
+        s.entries[1].losses = new uint40[](3);
+        expectRecordRevert(s, abi.encodeWithSelector(IPot.TrailingBytes.selector, length, length + 5));
     }
 
     /* MINER ROWS */
@@ -503,7 +558,7 @@ contract RecordTest is BaseTest {
     }
 
     function test_record_revertsFor_lowWork() public {
-        p.population = 1;
+        (p.populationStart, p.population) = (1, 1);
         job = createJob(p);
         Step memory s = nextStep(job, p);
         while (Reference.meets(Reference.shareHash(s, 0, worksOf(s)), p.minBits)) {
@@ -514,7 +569,7 @@ contract RecordTest is BaseTest {
 
     /// @dev A share with another miner's row, difficulty, step or job is another hash: 16 bits of work don't carry over.
     function test_record_revertsFor_stolenWork() public {
-        p.population = 1;
+        (p.populationStart, p.population) = (1, 1);
         p.minBits = 12;
         job = createJob(p);
         Step memory s = nextStep(job, p);

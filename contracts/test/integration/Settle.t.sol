@@ -75,7 +75,7 @@ contract SettleTest is BaseTest {
     /// @dev The owner's dust and the operator's fee go to their accounts also where they are miners.
     function test_settle_whenTheOperatorMines() public {
         p.salt = keccak256("the operator mines");
-        p.population = 1;
+        (p.populationStart, p.population) = (1, 1);
         job = createJob(p);
         Step memory s = draft(job, p, 0);
         s.miners[0].account = OPERATOR;

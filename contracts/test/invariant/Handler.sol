@@ -4,7 +4,7 @@ pragma solidity ^0.8.30;
 import {IPot, Job, JobParams} from "../../src/interfaces/IPot.sol";
 import {Builder} from "../utils/Builder.sol";
 import {Reference} from "../utils/Reference.sol";
-import {Entry, Miner, Step, Template} from "../utils/Step.sol";
+import {Miner, Step, Template} from "../utils/Step.sol";
 import {Test} from "../utils/Test.sol";
 import {Token} from "../utils/Tokens.sol";
 
@@ -47,6 +47,7 @@ contract Handler is Test {
 
     function createJob(uint256 seed) external {
         if (known.length == MAX_JOBS) return;
+        uint16 candidates = uint16(1 + seed / 131_072 % 3);
         JobParams memory p = JobParams({
             owner: accounts[seed % 4],
             operator: accounts[seed / 4 % 4],
@@ -55,8 +56,9 @@ contract Handler is Test {
             dataRoot: 0,
             trainCount: 1,
             heldOutCount: 1,
-            population: uint16(1 + seed / 16 % 4),
-            candidatesPerShare: 1,
+            population: candidates * uint16(1 + seed / 16 % 4),
+            populationStart: candidates * uint16(1 + seed / 32_768 % (1 + seed / 16 % 4)),
+            candidatesPerShare: uint8(candidates),
             batchSize: 1,
             minBits: 0,
             window: uint8(seed / 64 % 3),
@@ -194,8 +196,8 @@ contract Handler is Test {
         JobParams memory p = k.params;
         s.job = k.id;
         s.step = number;
-        s.entries = new Entry[](p.population);
-        s.miners = new Miner[](1 + seed / 8 % p.population);
+        s.entries = Builder.entries(Reference.shares(p, number), p.candidatesPerShare);
+        s.miners = new Miner[](1 + seed / 8 % s.entries.length);
         for (uint8 i; i < s.miners.length; ++i) {
             s.miners[i] = Miner(accounts[seed / 64 % 4], i, "");
         }
@@ -209,7 +211,7 @@ contract Handler is Test {
             coinbase: Builder.coinbase(17, ""),
             branch: new bytes32[](0)
         });
-        for (uint256 i; i < p.population; ++i) {
+        for (uint256 i; i < s.entries.length; ++i) {
             s.entries[i].miner = uint16(i % s.miners.length);
         }
         s.validation = number % p.validateEvery == 0 || number + 1 == p.stepLimit;

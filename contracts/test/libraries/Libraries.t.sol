@@ -114,16 +114,46 @@ contract LibrariesTest is BaseTest {
     /// @dev One entry on its own, as a dispute looks at it, gives the same share as the whole record.
     function test_record_share() public {
         JobParams memory p = defaultParams();
+        (p.candidatesPerShare, p.populationStart, p.population) = (3, 12, 12);
         bytes32 job = createJob(p);
         recordNext(job, p);
         Step memory s = nextStep(job, p);
         bytes32[] memory works = worksOf(s);
         bytes memory data = Reference.encode(s);
         for (uint256 i; i < s.entries.length; ++i) {
-            (bytes32 digest, address payee, uint256 bits) = libraries.share(data, p.population, s.validation, works, i);
+            (bytes32 digest, address payee, uint256 bits) =
+                libraries.share(data, s.entries.length, p.candidatesPerShare, s.validation, works, i);
             vm.assertEq(digest, Reference.shareHash(s, i, works));
             vm.assertEq(payee, s.miners[s.entries[i].miner].account);
             vm.assertEq(bits, s.miners[s.entries[i].miner].bits);
         }
+    }
+
+    /* SCHEDULE */
+
+    /// @dev As docs/protocol.md has it, divisions of candidates and all; and the sum of all steps.
+    function testFuzz_schedule(uint8 candidates, uint8 first, uint8 rise, uint8 limit) public view {
+        JobParams memory p = defaultParams();
+        p.candidatesPerShare = uint8(bound(candidates, 1, 64));
+        uint256 start = bound(first, 1, 128);
+        uint256 end = start + rise % 128;
+        p.populationStart = uint16(start * p.candidatesPerShare);
+        p.population = uint16(end * p.candidatesPerShare);
+        p.stepLimit = uint32(limit) + 1;
+        uint256 sum;
+        for (uint256 step; step < p.stepLimit; ++step) {
+            vm.assertEq(libraries.sumOnLine(start, end, p.stepLimit, step), sum);
+            uint256 shares = libraries.onLine(start, end, p.stepLimit, step);
+            vm.assertEq(shares, Reference.shares(p, step));
+            sum += shares;
+        }
+        vm.assertEq(libraries.sumOnLine(start, end, p.stepLimit, p.stepLimit), sum);
+    }
+
+    /// @dev Of a rise d that has no divisor in common with the limit L, the floors add up to (d - 1) * (L - 1) / 2.
+    function test_schedule_longestJob() public view {
+        uint256 limit = type(uint32).max;
+        vm.assertEq(libraries.onLine(1, 512, limit, limit - 1), 511);
+        vm.assertEq(libraries.sumOnLine(1, 512, limit, limit), limit + 510 * (limit - 1) / 2);
     }
 }

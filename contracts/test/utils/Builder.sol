@@ -64,14 +64,24 @@ library Builder {
         }
     }
 
-    /// @notice Gives every entry its own extranonce, a version, a time, a loss, and a nonce that meets its target.
+    /// @notice `count` empty entries with room for the losses of `candidates` each.
+    function entries(uint256 count_, uint256 candidates) internal pure returns (Entry[] memory result) {
+        result = new Entry[](count_);
+        for (uint256 i; i < count_; ++i) {
+            result[i].losses = new uint40[](candidates);
+        }
+    }
+
+    /// @notice Gives every entry its own extranonce, a version, a time, losses, and a nonce that meets its target.
     function mine(Step memory s, bytes32[] memory works) internal pure {
         for (uint256 i; i < s.entries.length; ++i) {
             Entry memory e = s.entries[i];
             e.extranonce = bytes16(sha256(abi.encode("extranonce", s.step, i)));
             e.version = 0x00000020;
             e.ntime = bytes4(uint32(0x66554433 + i));
-            e.loss = uint40(100_000 + 17 * i);
+            for (uint256 j; j < e.losses.length; ++j) {
+                e.losses[j] = uint40(100_000 + 17 * i + 1009 * j);
+            }
             solve(s, i, works);
         }
     }

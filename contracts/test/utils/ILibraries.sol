@@ -29,9 +29,14 @@ interface ILibraries {
     /* Record */
     function share(
         bytes calldata stepData,
-        uint256 population,
+        uint256 shareCount,
+        uint256 candidates,
         bool validation,
         bytes32[] calldata works,
         uint256 entry
     ) external view returns (bytes32 digest, address payee, uint256 bits);
+
+    /* Schedule */
+    function onLine(uint256 first, uint256 last, uint256 limit, uint256 step) external pure returns (uint256);
+    function sumOnLine(uint256 first, uint256 last, uint256 limit, uint256 count) external pure returns (uint256);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {JobParams} from "../../src/interfaces/IPot.sol";
 import {Entry, Miner, Step, Template} from "./Step.sol";
 
 /// @notice The protocol once more, written from docs/protocol.md for reading, not for gas: whole values instead of
@@ -49,6 +50,14 @@ library Reference {
         for (uint256 i; i < value.length; ++i) {
             data[at + i] = value[i];
         }
+    }
+
+    /* SCHEDULE */
+
+    /// @notice How many shares step `step` takes: P(s) / C.
+    function shares(JobParams memory p, uint256 step) internal pure returns (uint256) {
+        uint256 rise = uint256(p.population - p.populationStart) * step / p.stepLimit;
+        return (p.populationStart + rise) / p.candidatesPerShare;
     }
 
     /* SHARES */
@@ -116,7 +125,11 @@ library Reference {
     }
 
     function encodeEntry(Entry memory e) internal pure returns (bytes memory) {
-        return abi.encodePacked(e.template, e.miner, e.extranonce, e.version, e.ntime, e.nonce, e.loss);
+        bytes[] memory losses = new bytes[](e.losses.length);
+        for (uint256 j; j < losses.length; ++j) {
+            losses[j] = abi.encodePacked(e.losses[j]);
+        }
+        return abi.encodePacked(e.template, e.miner, e.extranonce, e.version, e.ntime, e.nonce, join(losses));
     }
 
     function encode(Step memory s) internal pure returns (bytes memory) {
@@ -178,7 +191,7 @@ library Reference {
     }
 
     /// @notice Takes a record apart without judging it, unless it ends before its miner or template rows do.
-    function decode(bytes memory data, uint256 population, bool validation)
+    function decode(bytes memory data, uint256 shareCount, uint256 candidates, bool validation)
         internal
         pure
         returns (bool whole, Step memory s)
@@ -209,8 +222,8 @@ library Reference {
                 t.branch[k] = bytes32(take(c, 32));
             }
         }
-        s.entries = new Entry[](population);
-        for (uint256 i; i < population; ++i) {
+        s.entries = new Entry[](shareCount);
+        for (uint256 i; i < shareCount; ++i) {
             Entry memory e = s.entries[i];
             e.template = uint8(number(c, 1));
             e.miner = uint16(number(c, 2));
@@ -218,7 +231,10 @@ library Reference {
             e.version = bytes4(uint32(number(c, 4)));
             e.ntime = bytes4(uint32(number(c, 4)));
             e.nonce = bytes4(uint32(number(c, 4)));
-            e.loss = uint40(number(c, 5));
+            e.losses = new uint40[](candidates);
+            for (uint256 j; j < candidates; ++j) {
+                e.losses[j] = uint40(number(c, 5));
+            }
         }
         s.dataRoot = bytes32(take(c, 32));
         s.validation = validation;
@@ -269,21 +285,20 @@ library Reference {
         return c.at + 4 == cb.length && cb.length <= 755;
     }
 
-    /// @notice Whether a record may be recorded, given the job's rules and the works of its templates.
-    function valid(
-        bytes memory data,
-        uint256 population,
-        bool validation,
-        uint256 minBits,
-        uint256 window,
-        bytes32[] memory heads
-    ) internal pure returns (bool) {
-        (bool whole, Step memory s) = decode(data, population, validation);
-        if (!whole || keccak256(encode(s)) != keccak256(data) || s.dataRoot != 0) return false;
+    /// @notice Whether a record of step `step` may be recorded, given the job's terms and the heads so far.
+    function valid(bytes memory data, JobParams memory p, uint256 step, bytes32[] memory heads)
+        internal
+        pure
+        returns (bool)
+    {
+        (bool whole, Step memory s) = decode(
+            data, shares(p, step), p.candidatesPerShare, step % p.validateEvery == 0 || step + 1 == p.stepLimit
+        );
+        if (!whole || keccak256(encode(s)) != keccak256(data)) return false;
         if (s.miners.length < 1 || s.miners.length > 512) return false;
         if (s.templates.length < 1 || s.templates.length > 64) return false;
         for (uint256 i; i < s.miners.length; ++i) {
-            if (s.miners[i].bits < minBits || s.miners[i].script.length > 252) return false;
+            if (s.miners[i].bits < p.minBits || s.miners[i].script.length > 252) return false;
             if (i != 0 && !before(encodeMiner(s.miners[i - 1]), encodeMiner(s.miners[i]))) {
                 return false;
             }
@@ -291,7 +306,7 @@ library Reference {
         bytes32[] memory works = new bytes32[](s.templates.length);
         for (uint256 i; i < s.templates.length; ++i) {
             Template memory t = s.templates[i];
-            if (t.age > window || t.age > s.step || t.branch.length > 16) return false;
+            if (t.age > p.window || t.age > s.step || t.branch.length > 16) return false;
             if (!goodForm(t.coinbase, t.scriptAt)) return false;
             for (uint256 j; j < i; ++j) {
                 if (keccak256(encodeTemplate(t)) == keccak256(encodeTemplate(s.templates[j]))) {

@@ -23,7 +23,7 @@ struct Entry {
     bytes4 version;
     bytes4 ntime;
     bytes4 nonce;
-    uint40 loss;
+    uint40[] losses;
 }
 
 /// @notice A step record, taken apart.

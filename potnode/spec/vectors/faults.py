@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from potnode.spec.errors import InvalidRecord
-from potnode.spec.hashing import sha256
 from potnode.spec.record import (
-    ENTRY_SIZE,
     MAX_MINERS,
     MAX_TEMPLATES,
     Entry,
@@ -19,6 +17,7 @@ from potnode.spec.record import (
     StepRecord,
     decode_record,
     encode_record,
+    entry_size,
     verify_work,
 )
 from potnode.spec.vectors.ledger import Ledger, branch, make_record, mine, miner
@@ -76,7 +75,8 @@ def uniform(
 def _form_faults(ledger: Ledger) -> list[Fault]:
     good, data = ledger.records[STEP], ledger.step_data[STEP]
     tail = 32 + 9 + 32  # data_root, validation, state_root
-    last_entry = data[-tail - ENTRY_SIZE : -tail]
+    size = entry_size(1)
+    last_entry = data[-tail - size : -tail]
     odd = ledger.step_data[STEP + 1]  # a step without validation
     odd_validated = odd[:-32] + data[-32 - 9 : -32] + odd[-32:]
     return [
@@ -109,15 +109,11 @@ def _form_faults(ledger: Ledger) -> list[Fault]:
             STEP,
             encode_record(replace(good, templates=good.templates[:1] * (MAX_TEMPLATES + 1))),
         ),
-        Fault(
-            "an entry too few", "validation.hits", STEP, data[: -tail - ENTRY_SIZE] + data[-tail:]
-        ),
+        Fault("an entry too few", "validation.hits", STEP, data[: -tail - size] + data[-tail:]),
         Fault("an entry too many", "end", STEP, data[:-tail] + last_entry + data[-tail:]),
+        Fault("a loss too few", "state_root", STEP, data[: -tail - 5] + data[-tail:]),
         Fault(
-            "a data root",
-            "data_root",
-            STEP,
-            encode_record(replace(good, data_root=sha256(b"data"))),
+            "a loss too many", "end", STEP, data[:-tail] + data[-tail - 5 : -tail] + data[-tail:]
         ),
     ]
 

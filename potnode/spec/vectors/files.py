@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from potnode.spec.vectors import numbers, records
+from potnode.spec.vectors.feedback import feedback_document
 from potnode.spec.vectors.form import text
 from potnode.spec.vectors.ledger import PLANS, run_job
 
@@ -13,7 +14,9 @@ def documents() -> dict[str, str]:
     found = {
         "dataset.json": numbers.dataset_document(),
         "draw.json": numbers.draw_document(),
+        "feedback.json": feedback_document(),
         "job.json": records.job_document(ledgers),
+        "literal.json": numbers.literal_document(),
         "loss.json": numbers.loss_document(),
         "network.json": numbers.network_document(),
         "record.json": records.record_document(ledgers),

@@ -10,9 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from potnode.spec import dataset, evaluate, search, state, work
-from potnode.spec.draw import candidate_key, draw
+from potnode.spec.draw import candidate_keys, draw
 from potnode.spec.hashing import be32, sha256
-from potnode.spec.manifest import Linear, Manifest, check_job, encode_manifest
+from potnode.spec.layers import Linear
+from potnode.spec.manifest import (
+    Classes,
+    Evolution,
+    Greedy,
+    Manifest,
+    Seeded,
+    Strategy,
+    Weights,
+)
+from potnode.spec.manifest_json import check_job, encode_manifest
 from potnode.spec.network import forward_weights
 from potnode.spec.params import JobParams, job_id
 from potnode.spec.record import (
@@ -23,6 +33,8 @@ from potnode.spec.record import (
     encode_record,
     verify_work,
 )
+from potnode.spec.schedule import step_terms
+from potnode.spec.step import advance as advance_state
 from potnode.spec.vectors.form import pattern
 from potnode.spec.vectors.shares import COMMITMENT, P2WPKH, Draft, Share, draft, find
 
@@ -31,6 +43,8 @@ CONTRACT = bytes.fromhex("00000000000000000000000000000000000074ea")
 OWNER = bytes.fromhex("0000000000000000000000000000000000000a11")
 OPERATOR = bytes.fromhex("0000000000000000000000000000000000000b0b")
 TRAIN, HELD_OUT, INPUTS, CLASSES = 24, 8, 6, 3
+BATCH_SIZE = 4
+INT8, INT4 = Weights(127, 8), Weights(7, 12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +59,14 @@ class Plan:
     validate_every: int
     steps: int
     shares: Callable[[int], list[tuple[Draft, MinerRow]]]
+    population_start: int = 0  # 0: the same
+    candidates: int = 1
     rule: str = "momentum"
     perturbation_shift: int = 1
+    last_shift: int | None = None  # None: the same
+    batch_start: int = BATCH_SIZE
+    greedy_margin: int | None = None  # None: strategy evolution
+    weights: Weights = INT8
 
 
 @dataclass(slots=True)
@@ -71,7 +91,7 @@ class Ledger:
 
 def dataset_file() -> bytes:
     """32 samples of 6 inputs; the class is the place of the largest of the first three."""
-    header = dataset.DatasetHeader(TRAIN, HELD_OUT, INPUTS, CLASSES)
+    header = dataset.DatasetHeader("classes", TRAIN, HELD_OUT, INPUTS, CLASSES)
     data = dataset.encode_header(header)
     for i in range(header.count):
         raw = pattern(INPUTS, f"sample {i}")
@@ -83,16 +103,21 @@ def dataset_file() -> bytes:
 
 def open_job(plan: Plan) -> Ledger:
     """A golden job before its first step."""
+    strategy: Strategy = Greedy(plan.greedy_margin or 0, plan.batch_start)
+    if plan.greedy_margin is None:
+        eta0 = 2000 if plan.rule == "momentum" else 80
+        strategy = Evolution(plan.rule, eta0, 10, plan.batch_start)
+    shift, last_shift = plan.perturbation_shift, plan.last_shift
     manifest = Manifest(
         dataset="tiny",
-        layers=(Linear(INPUTS, 5, 6, "relu"), Linear(5, CLASSES, 3, "none")),
+        task=Classes(),
+        input=(INPUTS,),
+        layers=(Linear(5, 6, "relu"), Linear(CLASSES, 3, "none")),
         train=(0, 1, 2, 3),
-        seed=sha256(plan.name.encode()),
-        std=(4096, 0, 4096, 0),
-        perturbation_shift=plan.perturbation_shift,
-        rule=plan.rule,
-        eta0=2000 if plan.rule == "momentum" else 80,
-        eta1=10,
+        initial=Seeded(sha256(plan.name.encode()), (4096, 0, 4096, 0), (0, 0, 0, 0)),
+        weights=plan.weights,
+        perturbation=(shift, shift if last_shift is None else last_shift),
+        strategy=strategy,
     )
     manifest_bytes = encode_manifest(manifest)
     initial = state.initial_state(manifest)
@@ -100,12 +125,14 @@ def open_job(plan: Plan) -> Ledger:
         owner=OWNER,
         operator=OPERATOR,
         manifest_hash=sha256(manifest_bytes),
-        initial_root=state.state_root(initial),
+        initial_root=state.state_root(initial, manifest.weights),
         data_root=dataset.dataset_root(dataset_file()),
         train_count=TRAIN,
         held_out_count=HELD_OUT,
         population=plan.population,
-        batch_size=4,
+        population_start=plan.population_start or plan.population,
+        candidates_per_share=plan.candidates,
+        batch_size=BATCH_SIZE,
         min_bits=plan.min_bits,
         window=plan.window,
         step_limit=plan.step_limit,
@@ -152,29 +179,41 @@ def _run(ledger: Ledger, step: int, shares: Sequence[Share]) -> tuple[StepRecord
     manifest, params, data = ledger.manifest, ledger.params, dataset_file()
     header = dataset.decode_header(data)
     samples = [dataset.read_sample(data, header, i) for i in range(header.count)]
-    before = ledger.states[step]
-    weights = forward_weights(before.masters)
-    indices = search.batch_indices(ledger.work_of_age(step)(0), TRAIN, params.batch_size)
-    batch = [samples[i] for i in indices]
+    before, terms = ledger.states[step], step_terms(manifest, params, step)
+    weights = forward_weights(before.masters, manifest.weights)
+    commitment = ledger.work_of_age(step)(0)
+    batch = [samples[i] for i in search.batch_indices(commitment, TRAIN, terms.batch_size)]
     ordered = sorted(shares, key=lambda share: share.hash_)
+    candidates = params.candidates_per_share
+    keys = candidate_keys((share.hash_ for share in ordered), candidates)
     losses = [
-        evaluate.candidate_loss(
-            manifest, weights, batch, draw(manifest, candidate_key(share.hash_, 0))
-        )
-        for share in ordered
+        evaluate.candidate_loss(manifest, weights, batch, draw(manifest, key), terms.shift)
+        for key in keys
     ]
-    hashes = [share.hash_ for share in ordered]
-    after = state.step(manifest, before, hashes, losses, number=step, step_limit=params.step_limit)
+    after, _ = advance_state(
+        manifest,
+        before,
+        keys,
+        losses,
+        terms,
+        commitment,
+        train_count=TRAIN,
+        sample=samples.__getitem__,
+    )
     validation = None
     if params.is_validation_step(step):
         held_out = samples[TRAIN:]
-        figures = evaluate.validation(manifest, forward_weights(after.masters), held_out)
+        trained = forward_weights(after.masters, manifest.weights)
+        figures = evaluate.validation(manifest, trained, held_out)
         validation = Validation(*figures)
+    own_losses = [tuple(losses[at : at + candidates]) for at in range(0, len(losses), candidates)]
     rows = [
-        (share.hash_, share.template, share.miner, replace(share.entry, loss=loss))
-        for share, loss in zip(ordered, losses, strict=True)
+        (share.hash_, share.template, share.miner, replace(share.entry, losses=own))
+        for share, own in zip(ordered, own_losses, strict=True)
     ]
-    return canonical_order(ledger.job, step, rows, validation, state.state_root(after)), after
+    return canonical_order(
+        ledger.job, step, rows, validation, state.state_root(after, manifest.weights)
+    ), after
 
 
 def run_job(plan: Plan) -> Ledger:
@@ -218,6 +257,17 @@ def _sixty_four(step: int) -> list[tuple[Draft, MinerRow]]:
     return [(older if i % 5 == 4 else template, miners[i % 3]) for i in range(64)]
 
 
+def _several(step: int) -> list[tuple[Draft, MinerRow]]:
+    """One share in steps 0 and 1, two in 2 and 3, three in 4 and 5."""
+    template = draft(outputs=[P2WPKH, COMMITMENT], branch=branch(2), tag=step)
+    older = draft(age=min(step, 1), branch=branch(1), tag=9)
+    return [(older if i else template, miner(i, 4)) for i in range(1 + step // 2)]
+
+
+def _most_candidates(step: int) -> list[tuple[Draft, MinerRow]]:
+    return [(draft(tag=step), miner(i, 2)) for i in range(3)]
+
+
 def _three_hundred(step: int) -> list[tuple[Draft, MinerRow]]:
     template = draft(outputs=[P2WPKH, COMMITMENT], branch=branch(12), tag=step)
     return [(template, miner(i, i % 3)) for i in range(300)]
@@ -259,5 +309,18 @@ PLANS = (
     Plan(
         name="edges", population=4, min_bits=0, window=8, step_limit=3, validate_every=4,
         steps=3, shares=_edges,
+    ),
+    Plan(
+        name="several", population=16, population_start=4, candidates=4, min_bits=4, window=1,
+        step_limit=6, validate_every=2, steps=6, shares=_several, rule="sign_momentum",
+    ),
+    Plan(
+        name="most-candidates", population=192, candidates=64, min_bits=0, window=0, step_limit=2,
+        validate_every=1, steps=2, shares=_most_candidates,
+    ),
+    Plan(
+        name="greedy", population=16, population_start=4, candidates=4, min_bits=4, window=1,
+        step_limit=6, validate_every=3, steps=6, shares=_several, greedy_margin=20,
+        perturbation_shift=6, last_shift=4, batch_start=1, weights=INT4,
     ),
 )  # fmt: skip

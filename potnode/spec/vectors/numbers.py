@@ -1,47 +1,24 @@
-"""draw.json, network.json, loss.json, search.json, state.json, dataset.json, tree.json.
+"""draw.json, literal.json, network.json, loss.json, search.json, state.json, dataset.json,
+tree.json.
 
 What the engine must agree with, number for number.
 """
 
 from __future__ import annotations
 
-from potnode.spec import dataset, evaluate, loss, network, search, state, tree
+from potnode.spec import dataset, evaluate, literal, loss, network, schedule, search, state, tree
 from potnode.spec.draw import TensorDraw, candidate_key, draw, signs
 from potnode.spec.hashing import be32, sha256
-from potnode.spec.manifest import Linear, Manifest, encode_manifest
+from potnode.spec.layers import Linear
+from potnode.spec.manifest import Classes, Evolution, Manifest, Seeded, Weights
+from potnode.spec.manifest_json import encode_manifest
 from potnode.spec.vectors.form import hexed, hexes, number, pattern
-from potnode.spec.vectors.ledger import Ledger, dataset_file
+from potnode.spec.vectors.ledger import TRAIN, Ledger, dataset_file
+from potnode.spec.vectors.models import example_manifests, filled, positions
 
 Document = dict[str, object]
 
 H = sha256(b"a share")
-
-
-def _signed(data: bytes) -> list[int]:
-    """Bytes as integers -127..127."""
-    return [max(-127, b - 256 if b > 127 else b) for b in data]
-
-
-def example_manifests() -> dict[str, Manifest]:
-    """Networks of several shapes: one layer, both activations, frozen tensors, several chunks."""
-    return {
-        "linear": Manifest(
-            layers=(Linear(5, 2, 0, "none"),), train=(0, 1), std=(4096, 0),
-            perturbation_shift=0, rule="momentum",
-            dataset="tiny", seed=sha256(b"seed"), eta0=80, eta1=10,
-        ),
-        "relu": Manifest(
-            layers=(Linear(9, 7, 5, "relu"), Linear(7, 4, 3, "none")), train=(0, 1, 2, 3),
-            std=(4096, 0, 5439, 0), perturbation_shift=2, rule="sign_momentum",
-            dataset="tiny", seed=sha256(b"seed"), eta0=80, eta1=10,
-        ),
-        "frozen": Manifest(
-            layers=(Linear(20, 13, 7, "clip"), Linear(13, 8, 6, "relu"), Linear(8, 3, 2, "none")),
-            train=(1, 2, 4), std=(4096, 0, 2000, 0, 1, 0),
-            perturbation_shift=6, rule="momentum",
-            dataset="tiny", seed=sha256(b"seed"), eta0=80, eta1=10,
-        ),
-    }  # fmt: skip
 
 
 def draw_document() -> Document:
@@ -63,32 +40,54 @@ def draw_document() -> Document:
     }
 
 
+def literal_document() -> Document:
+    """Weights of the literal search, as numerators and as int8."""
+    candidates = [
+        ("conv1_layer", 0),
+        ("conv1_layer", 999_999),
+        ("", 1 << 32),
+        ("Gewicht ü", 2**64 - 1),
+    ]
+    return {
+        "candidates": [
+            {
+                "seed": hexed(seed.encode("utf-8")),
+                "nonce": number(nonce),
+                "numerators": literal.numerators(seed, nonce, 20),
+                "smallWeights": literal.small_weights(seed, nonce, 70),
+            }
+            for seed, nonce in candidates
+        ]
+    }
+
+
 def network_document() -> Document:
-    """Logits of the example networks, plain and under a candidate, and rounding of weights."""
+    """What the example networks give, plain and under a candidate, and rounding of weights."""
     masters = [-40000, -32512, -32640, -129, -128, -127, -1, 0, 1, 127, 128, 383, 384, 32512, 40000]
+    precisions = {"int8": Weights(127, 8), "int4": Weights(7, 12), "ternary": Weights(1, 13)}
     return {
         "masters": masters,
-        "weights": [network.forward_weight(m) for m in masters],
+        "weights": [network.forward_weight(m, precisions["int8"]) for m in masters],
+        "precisions": list(precisions),
+        "coarse": [[network.forward_weight(m, w) for m in masters] for w in precisions.values()],
         "networks": [_network(name, m) for name, m in example_manifests().items()],
     }
 
 
 def _network(name: str, manifest: Manifest) -> Document:
-    weights = network.forward_weights(state.initial_state(manifest).masters)
-    for t in range(1, len(weights), 2):  # biases start at 0; here they take part
-        weights[t] = _signed(pattern(len(weights[t]), f"{name} bias {t}"))
+    weights = filled(name, manifest)
     perturbation = draw(manifest, candidate_key(H, 0))
-    size = manifest.layers[0].inputs
-    inputs = [_signed(pattern(size, f"{name} {i}")) for i in range(4)]
-    inputs += [[127] * size, [-127] * size, [0] * size]
+    e = manifest.perturbation[0]
+    samples = positions(name, manifest)
     return {
         "name": name,
         "manifest": hexed(encode_manifest(manifest)),
         "weights": weights,
         "hash": hexed(H),
-        "inputs": inputs,
-        "plain": [network.logits(manifest, weights, x) for x in inputs],
-        "perturbed": [network.logits(manifest, weights, x, perturbation) for x in inputs],
+        "shift": e,
+        "positions": samples,
+        "plain": [network.outputs(manifest, weights, x) for x in samples],
+        "perturbed": [network.outputs(manifest, weights, x, perturbation, e) for x in samples],
     }
 
 
@@ -110,6 +109,8 @@ def loss_document() -> Document:
         ([0] * 256, 255),
         (list(range(0, 2560, 10)), 17),
     ]
+    scores = [(0, 0), (300, -300), (-300, 300), (edge, -edge), (1, 2)]
+    values = [(0, 0), (5, -11), (-40000, 32767), (edge, -32768), (100, 84), (0, 32767)]
     return {
         "exp2": list(loss.EXP2),
         "log2": list(loss.LOG2),
@@ -117,6 +118,10 @@ def loss_document() -> Document:
         "targets": [t for _, t in cases],
         "losses": [loss.cross_entropy(z, t) for z, t in cases],
         "hits": [loss.is_hit(z, t) for z, t in cases],
+        "scores": [list(pair) for pair in scores],
+        "preferences": [loss.preference(*pair) for pair in scores],
+        "values": [list(pair) for pair in values],
+        "squaredErrors": [loss.squared_error(*pair) for pair in values],
     }
 
 
@@ -143,7 +148,7 @@ def search_document() -> Document:
         )
     ]  # fmt: skip
     moved = [search.update(*case) for case in updates]
-    manifest = example_manifests()["linear"]
+    lines = [(80, 10), (2, 0), (64, 4096), (7, 7), (0, 3)]
     steps = [0, 1, 7, 50, 99]
     draws = [TensorDraw([1, -1], [1, 1, -1]), TensorDraw([-1, -1], [1, -1, -1])]
     return {
@@ -152,11 +157,12 @@ def search_document() -> Document:
         "batches": [search.batch_indices(*batch) for batch in batches],
         "losses": [[number(value) for value in values] for values in losses],
         "coefficients": [search.coefficients(values) for values in losses],
-        "eta0": manifest.eta0,
-        "eta1": manifest.eta1,
-        "etaSteps": steps,
-        "etaStepLimit": 100,
-        "etas": [search.step_size(manifest, step, 100) for step in steps],
+        "lines": [list(line) for line in lines],
+        "lineSteps": steps,
+        "lineStepLimit": 100,
+        "onLines": [[schedule.on_line(*line, step, 100) for step in steps] for line in lines],
+        "checkBatch": search.batch_indices(sha256(b"work"), 1500, 20, search.CHECK),
+        "best": [search.best(values) for values in losses],
         "updateRules": [case[0] for case in updates],
         "updateMasters": [case[1] for case in updates],
         "updateMomenta": [case[2] for case in updates],
@@ -180,12 +186,14 @@ def state_document(ledgers: dict[str, Ledger]) -> Document:
                 "name": name,
                 "manifest": hexed(encode_manifest(manifest)),
                 "masters": [list(m) for m in state.initial_state(manifest).masters],
-                "leaves": hexes(state.state_leaves(state.initial_state(manifest))),
-                "root": hexed(state.state_root(state.initial_state(manifest))),
+                "leaves": hexes(
+                    state.state_leaves(state.initial_state(manifest), manifest.weights)
+                ),
+                "root": hexed(state.state_root(state.initial_state(manifest), manifest.weights)),
             }
             for name, manifest in example_manifests().items()
         ],
-        "replays": [_replay(ledgers[name]) for name in ("one", "four")],
+        "replays": [_replay(ledgers[name]) for name in ("one", "four", "several")],
     }
 
 
@@ -195,42 +203,79 @@ def _replay(ledger: Ledger) -> Document:
         "manifest": hexed(ledger.manifest_bytes),
         "stepLimit": ledger.params.step_limit,
         "hashes": [hexes(hashes) for hashes in ledger.hashes],
-        "losses": [[entry.loss for entry in record.entries] for record in ledger.records],
+        "candidatesPerShare": ledger.params.candidates_per_share,
+        "losses": [
+            [loss for entry in record.entries for loss in entry.losses] for record in ledger.records
+        ],
         "masters": [[list(m) for m in s.masters] for s in ledger.states],
         "momenta": [[list(m) for m in s.momenta] for s in ledger.states],
-        "roots": hexes(state.state_root(s) for s in ledger.states),
+        "roots": hexes(state.state_root(s, ledger.manifest.weights) for s in ledger.states),
     }
 
 
 def dataset_document() -> Document:
-    """The golden dataset file, its leaves, root and proofs, and a network's validation on it."""
+    """Golden files of every kind with leaves, roots and proofs, and a validation on the first."""
     data = dataset_file()
+    header = dataset.decode_header(data)
+    held_out = [dataset.read_sample(data, header, i) for i in range(TRAIN, header.count)]
+    small = Manifest(
+        dataset="tiny",
+        task=Classes(),
+        input=(6,),
+        layers=(Linear(3, 5, "none"),),
+        train=(0,),
+        initial=Seeded(sha256(b"seed"), (4096, 0), (0, 0)),
+        perturbation=(0, 0),
+        strategy=Evolution("momentum", 1, 1, 1),
+    )
+    weights = network.forward_weights(state.initial_state(small).masters, small.weights)
+    validation = evaluate.validation(small, weights, held_out)
+    return {
+        "files": [_dataset(file) for file in (data, *other_dataset_files())],
+        "manifest": hexed(encode_manifest(small)),
+        "validationLoss": validation[0],
+        "validationHits": validation[1],
+    }
+
+
+def other_dataset_files() -> list[bytes]:
+    """A small file of each kind but "classes"."""
+    headers = (
+        dataset.DatasetHeader("bytes", 3, 2, 9, 256),
+        dataset.DatasetHeader("values", 4, 1, 3, 2),
+        dataset.DatasetHeader("pairs", 2, 1, 4, 1),
+    )
+    files = []
+    for header in headers:
+        data = dataset.encode_header(header)
+        for i in range(header.count):
+            raw = pattern(header.sample_size, f"{header.kind} {i}")
+            inputs = raw[: header.sample_inputs]
+            if header.kind != "bytes":  # -128 is no input
+                inputs = inputs.replace(b"\x80", b"\x81")
+            data += inputs + raw[header.sample_inputs :]
+        files.append(data)
+    return files
+
+
+def _dataset(data: bytes) -> Document:
     header = dataset.decode_header(data)
     size = header.sample_size
     raw = [data[dataset.HEADER_SIZE + i * size :][:size] for i in range(header.count)]
     leaves = [dataset.sample_leaf(i, sample) for i, sample in enumerate(raw)]
     samples = [dataset.read_sample(data, header, i) for i in range(header.count)]
-    manifest = example_manifests()["relu"]
-    small = Manifest(
-        dataset="tiny", layers=(Linear(6, 3, 5, "none"),), train=(0,), seed=manifest.seed,
-        std=(4096, 0), perturbation_shift=0, rule="momentum", eta0=1, eta1=1,
-    )  # fmt: skip
-    weights = network.forward_weights(state.initial_state(small).masters)
-    validation = evaluate.validation(small, weights, samples[header.train_count :])
     return {
         "file": hexed(data),
+        "kind": header.kind,
         "trainCount": header.train_count,
         "heldOutCount": header.held_out_count,
         "inputSize": header.input_size,
-        "classes": header.classes,
-        "inputs": [inputs for inputs, _ in samples],
-        "targets": [target for _, target in samples],
+        "outputs": header.outputs,
+        "inputs": [list(sample.inputs) for sample in samples],
+        "targets": [list(sample.targets) for sample in samples],
         "leaves": hexes(leaves),
         "root": hexed(dataset.dataset_root(data)),
         "proofs": [hexes(tree.proof(leaves, i)) for i in range(len(leaves))],
-        "manifest": hexed(encode_manifest(small)),
-        "validationLoss": validation[0],
-        "validationHits": validation[1],
     }
 
 

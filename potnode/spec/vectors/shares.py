@@ -90,7 +90,7 @@ def find(
     """
     row = template.row
     extranonce = be32(serial[0]) + b"pool" + be64(serial[1])
-    entry = Entry(0, 0, extranonce, bytes.fromhex("00e0ff2f"), be32(serial[1]), bytes(4), 0)
+    entry = Entry(0, 0, extranonce, bytes.fromhex("00e0ff2f"), be32(serial[1]), bytes(4), (0,))
     marker = work.marker(work_of_age(row.age), miner.miner, miner.bits)
     coinbase = bytearray(row.coinbase)
     coinbase[template.extranonce_at : template.extranonce_at + 16] = extranonce

@@ -1,0 +1,1 @@
+"""Loops in machine code: vector instructions, and the passes over candidates built of them."""
