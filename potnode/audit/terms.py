@@ -11,7 +11,7 @@ from potnode.audit.report import Finding
 from potnode.chain.contract import JobState
 from potnode.data.dataset import Dataset
 from potnode.spec.errors import InvalidJob
-from potnode.spec.manifest import Classes, Manifest, NextByte, Pairs, Task, Values
+from potnode.spec.manifest import DATASET_KINDS, Manifest
 from potnode.spec.manifest_json import check_job
 from potnode.spec.params import JobParams, check_params
 
@@ -32,14 +32,6 @@ _KEPT = (
     "challenge_window",
     "stall_timeout",
 )
-
-
-_KINDS: dict[type[Task], str] = {
-    Classes: "classes",
-    NextByte: "bytes",
-    Values: "values",
-    Pairs: "pairs",
-}
 
 
 def compare_kept(kept: JobState, params: JobParams) -> Iterator[Finding]:
@@ -66,7 +58,7 @@ def read_manifest(params: JobParams, manifest: bytes) -> tuple[Manifest | None, 
 
 def compare_dataset(params: JobParams, manifest: Manifest, dataset: Dataset) -> Iterator[Finding]:
     """Counts, kind and shape of the dataset must be those of params and model (section 1)."""
-    header, kind = dataset.header, _KINDS[type(manifest.task)]
+    header, kind = dataset.header, DATASET_KINDS[type(manifest.task)]
     if header.kind != kind:
         yield Finding(None, "manifest.task", f"is {kind}, the dataset is of kind {header.kind}")
         return

@@ -24,13 +24,11 @@ from potnode.engine.selftest import check_draws, check_steps, self_test, test_ma
 from potnode.engine.state import EngineState
 from potnode.engine.workers import Workers
 from potnode.spec.manifest import (
-    Classes,
+    DATASET_KINDS,
     Greedy,
     Manifest,
     NextByte,
     Pairs,
-    Task,
-    Values,
     check_manifest,
 )
 from potnode.spec.record import Validation
@@ -41,12 +39,6 @@ from potnode.spec.vectors.models import example_manifests
 Batch = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.int8]
 
-_KINDS: dict[type[Task], str] = {
-    Classes: "classes",
-    NextByte: "bytes",
-    Values: "values",
-    Pairs: "pairs",
-}
 _HELD_OUT = 4096  # samples that are validated at once
 
 
@@ -101,6 +93,7 @@ class Engine:
         self._feedback = np.zeros((0, dataset.inputs.shape[1]), np.int8)
         self._drawn: tuple[tuple[bytes, ...], Signs] = ((), self._layout.expand(()))
         self._batch: _Batch | None = None
+        check_steps(manifest.weights, self._workers)
         _test(manifest, self._layout, self._workers, device)
 
     def initial(self) -> EngineState:
@@ -301,7 +294,7 @@ class Engine:
 
 def check_fit(manifest: Manifest, dataset: Samples) -> None:
     """The model must take the dataset's inputs and tell its targets apart; EngineError if not."""
-    header, kind = dataset.header, _KINDS[type(manifest.task)]
+    header, kind = dataset.header, DATASET_KINDS[type(manifest.task)]
     size = prod(manifest.input) if kind != "bytes" else manifest.input_size
     fits = header.outputs <= manifest.outputs if kind == "classes" else (
         header.outputs == manifest.outputs
@@ -323,13 +316,15 @@ def check_device(device: str, threads: int | None) -> None:
         EngineError: the device can't be used. InexactDevice: it computes wrong numbers.
     """
     workers = Workers(threads)
-    for manifest in example_manifests().values():
+    manifests = example_manifests().values()
+    for weights in {manifest.weights for manifest in manifests}:
+        check_steps(weights, workers)
+    for manifest in manifests:
         _test(manifest, DrawLayout(manifest), workers, device)
 
 
 def _test(manifest: Manifest, layout: DrawLayout, workers: Workers, device: str) -> None:
     check_draws(manifest, layout)
-    check_steps(manifest.weights, workers)
     shorter = test_manifest(manifest)
     self_test(shorter, layout, _opened(shorter, layout, workers, device))
 

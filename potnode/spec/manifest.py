@@ -82,6 +82,14 @@ class Pairs:
 
 Task = Classes | NextByte | Values | Pairs
 
+# The kind of dataset file a task takes (`potnode.spec.dataset`).
+DATASET_KINDS: dict[type[Task], str] = {
+    Classes: "classes",
+    NextByte: "bytes",
+    Values: "values",
+    Pairs: "pairs",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
